@@ -1,0 +1,76 @@
+//! `POST /v1/orders`: an order, placed once however often it is sent.
+//!
+//! Stock, order, outbox row and idempotency record change in one transaction. What follows the commit may fail: the mail is
+//! then left to the relay, the cache to its expiry.
+
+use shared::{
+    api::orders::{Order, OrdersPlace},
+    contract::Function,
+    error::{ApiError, Problem},
+    lambda::{Reply, Request},
+    mail::{Content, Email},
+    queue::{EmailQueue, Outgoing, send_after_commit},
+    store::{
+        cache::{self, Key},
+        idempotency::{self, Claim, Outcome},
+        orders::{self, NewOrder, PlaceError},
+        outbox, retry_contention,
+    },
+};
+
+shared::lambda!(OrdersPlace, handle);
+
+async fn handle(needs: Needs, req: Request<OrdersPlace>) -> Result<Reply<Order>, ApiError> {
+    let (user_id, key) = (req.caller.user_id, &req.idempotency_key);
+    match idempotency::claim(&needs.mysql, &req.ambient, OrdersPlace::NAME, user_id, key).await? {
+        Outcome::Completed { status, body } => {
+            Ok(Reply::json(body).status(status).header("idempotent-replayed", "true"))
+        }
+        Outcome::InProgress => Err(Problem::RequestInProgress.into()),
+        Outcome::Reused => Err(Problem::IdempotencyKeyReused.into()),
+        Outcome::Claimed(claim) => match place(&needs, &req, &claim).await {
+            Ok(reply) => Ok(Reply::json(reply)),
+            Err(error) => {
+                // A key that stays claimed is free again when its lease ends.
+                if let Err(error) = claim.release(&needs.mysql).await {
+                    tracing::warn!(%error, "the idempotency key is not free yet");
+                }
+                Err(error)
+            }
+        },
+    }
+}
+
+async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: &Claim) -> Result<String, ApiError> {
+    let now = req.ambient.now();
+    let lines = req.body.lines.iter().map(|line| (line.product_id, line.quantity)).collect();
+    let new = NewOrder { id: req.ambient.id(), user_id: req.caller.user_id, lines, now };
+    let message_id = req.ambient.id();
+    let finish = |order: &orders::Order| {
+        let items = u32::try_from(order.items.len()).unwrap_or(u32::MAX);
+        let content = Content::OrderPlaced { order_id: order.id, total: order.total, items };
+        let mail = Email { user_id: order.user_id, content };
+        let mail = Outgoing::new::<EmailQueue>(message_id, &req.trace, mail).map_err(ApiError::internal)?;
+        Ok((serde_json::to_string(&Order::from(order)).map_err(ApiError::internal)?, mail))
+    };
+    let placed = retry_contention(&req.ambient, || orders::place(&needs.mysql, &new, claim, finish)).await;
+    let (placed, reply, mail) = placed.map_err(problem)?;
+
+    send_after_commit(&needs.email, &mail, outbox::sent_at_once(&needs.mysql, mail.id, now)).await;
+    for (id, version) in placed.product_versions {
+        cache::invalidate(&needs.redis, Key::product(id), version).await;
+    }
+    Ok(reply)
+}
+
+fn problem(error: PlaceError) -> ApiError {
+    match error {
+        PlaceError::NoSuchProduct(id) => ApiError::field("lines", format!("there is no product {id}")),
+        PlaceError::OutOfStock(id) => ApiError::new(Problem::OutOfStock, format!("There is not enough of product {id}")),
+        PlaceError::MixedCurrencies => ApiError::field("lines", "takes products priced in one currency"),
+        PlaceError::TotalTooLarge => ApiError::field("lines", "comes to more than an order can be worth"),
+        PlaceError::LeaseLost => Problem::RequestInProgress.into(),
+        PlaceError::Reply(error) => error,
+        PlaceError::Store(error) => error.into(),
+    }
+}

@@ -1,0 +1,25 @@
+//! `GET /v1/users/me`: the caller's own profile, through the cache.
+
+use shared::{
+    api::users::{Profile, UsersMeGet},
+    error::{ApiError, Problem},
+    lambda::{Reply, Request},
+    store::{
+        cache::{self, Key, Versioned},
+        users,
+    },
+};
+
+shared::lambda!(UsersMeGet, handle);
+
+async fn handle(needs: Needs, req: Request<UsersMeGet>) -> Result<Reply<Profile>, ApiError> {
+    let id = req.caller.user_id;
+    let load = async {
+        let user = users::find(&needs.mongodb, id).await?;
+        Ok(user.map(|user| Versioned { version: user.version, value: Profile::from(user) }))
+    };
+    let cached = cache::read(&needs.redis, &req.ambient, Key::user(id), load).await?;
+    // A token outlives its user by minutes at most: for everybody else the user is gone.
+    let json = cached.json.ok_or(Problem::Unauthenticated)?;
+    Ok(Reply::json(json).header("x-cache", cached.status.as_str()))
+}

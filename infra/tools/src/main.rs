@@ -1,0 +1,40 @@
+//! What `cargo xtask` asks the code itself: keys, sample data, the routes, the OpenAPI document.
+//!
+//! It is a program of its own because it links everything that the functions link; `cargo xtask` has to be there first.
+
+mod keys;
+mod openapi;
+mod routes;
+mod seed;
+
+use anyhow::{Result, bail};
+use lexopt::{Arg, Parser, ValueExt};
+
+const USAGE: &str = "\
+Usage: tools COMMAND
+
+  keys new            prints a new signing key for access tokens, and its public half
+  openapi [--check]   writes openapi.json, or says whether it is what the contract says
+  routes              prints every route and who may call it
+  seed [--products N] fills the stores with sample data
+";
+
+fn main() -> Result<()> {
+    let mut arguments = Parser::from_env();
+    let Some(Arg::Value(command)) = arguments.next()? else { bail!("{USAGE}") };
+    match command.to_str() {
+        Some("keys") => keys::run(&mut arguments),
+        Some("openapi") => openapi::run(&mut arguments),
+        Some("routes") => {
+            routes::print();
+            Ok(())
+        }
+        Some("seed") => seed::run(&mut arguments),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// The value of a `--name N` option.
+fn number(arguments: &mut Parser) -> Result<u32> {
+    Ok(arguments.value()?.parse()?)
+}

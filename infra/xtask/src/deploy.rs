@@ -1,0 +1,173 @@
+//! `sam deploy` of the unchanged template, and the shorter ways when little or nothing changed.
+//!
+//! What is deployed is written down in a parameter of the local AWS itself, so that it is lost exactly when what it
+//! speaks of is lost.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::aws::{Aws, BUCKET, StackState};
+use crate::deployment::Deployment;
+use crate::files;
+use crate::interrupt;
+use crate::process::wait_until;
+use crate::progress::{self, Heartbeat};
+use crate::stage::{STACK, STAGE, Stage};
+use crate::tools::Tools;
+
+const RECORD: &str = "/xtask/deployment";
+
+pub struct Deployer<'a> {
+    pub stage: &'a Stage,
+    pub aws: &'a Aws,
+    pub tools: &'a Tools,
+}
+
+/// The name a function has on AWS.
+pub fn function_name(function: &str) -> String {
+    format!("souk-{STAGE}-{function}")
+}
+
+impl Deployer<'_> {
+    /// Brings what is deployed up to date. `resolved` is what the template reads from SSM.
+    /// Returns whether anything changed.
+    pub fn run(&self, resolved: &[(String, String)]) -> Result<bool> {
+        let mut wanted = self.wanted(resolved)?;
+        let state = self.aws.stack_state(STACK)?;
+        let present = self.recorded()?.filter(|_| state == StackState::Usable);
+        match present {
+            Some(present) if present.is_same_stack(&wanted) => {
+                let changed = present.changed(&wanted);
+                if changed.is_empty() {
+                    progress::note("nothing to deploy");
+                    return Ok(false);
+                }
+                wanted.patched.clone_from(&present.patched);
+                wanted.patched.extend(changed.iter().filter(|name| !present.patched.contains(name)).cloned());
+                progress::step(&format!("new code for {}", changed.join(", ")), || self.patch(&changed))?;
+            }
+            present => {
+                progress::step("sam deploy", || self.sam(state))?;
+                if let Some(present) = present {
+                    self.patch(&present.patched)?;
+                    wanted.patched = present.patched;
+                }
+            }
+        }
+        self.aws.put_parameter(RECORD, &wanted.to_text())?;
+        Ok(true)
+    }
+
+    fn wanted(&self, resolved: &[(String, String)]) -> Result<Deployment> {
+        let mut template = fs::read(self.stage.workspace.template()).context("cannot read template.yaml")?;
+        template.extend(format!("{resolved:?}{:?}", Self::overrides()).into_bytes());
+        let mut functions = BTreeMap::new();
+        for function in self.stage.workspace.functions()? {
+            let fingerprint = files::fingerprint_of_file(&self.stage.workspace.bootstrap(&function))?;
+            functions.insert(function, fingerprint);
+        }
+        Ok(Deployment { template: files::fingerprint(&template), functions, patched: Vec::new() })
+    }
+
+    fn recorded(&self) -> Result<Option<Deployment>> {
+        Ok(self.aws.parameter(RECORD)?.as_deref().and_then(Deployment::of_text))
+    }
+
+    /// The machine's own architecture: its binaries run here.
+    fn overrides() -> [String; 2] {
+        let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+        [format!("Stage={STAGE}"), format!("Architecture={architecture}")]
+    }
+
+    fn sam(&self, state: StackState) -> Result<()> {
+        self.aws.create_bucket()?;
+        if state == StackState::Broken {
+            self.aws.delete_stack(STACK)?;
+            wait_until(Duration::from_secs(30), || {
+                self.aws.stack_state(STACK).is_ok_and(|state| state == StackState::Absent)
+            });
+        }
+        let log_path = self.stage.logs().join("sam.log");
+        let log = fs::File::create(&log_path)?;
+        self.forestall_update_check()?;
+        let mut command = self.stage.command(self.tools.program("sam"));
+        command
+            .args(["deploy", "--stack-name", STACK, "--template-file", "template.yaml", "--s3-bucket", BUCKET])
+            .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "CAPABILITY_NAMED_IAM"])
+            .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
+            .arg("--parameter-overrides")
+            .args(Self::overrides())
+            .env("SAM_CLI_TELEMETRY", "0")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let success = run_with_heartbeat(&mut command, "sam deploy")?;
+        if !success {
+            bail!(
+                "the deployment failed\n  log: {}\n{}  correct template.yaml or the function named there and run `up` again",
+                log_path.display(),
+                files::tail(&log_path, 25)
+            );
+        }
+        Ok(())
+    }
+
+    /// SAM asks the package index for newer versions once a week, after the work; it is pinned, so it need not.
+    fn forestall_update_check(&self) -> Result<()> {
+        let dir = self.stage.dir.join(".aws-sam");
+        files::create_dir(&dir)?;
+        let far_future = 4_102_444_800_u64;
+        let metadata =
+            json!({"installationId": "00000000-0000-4000-8000-000000000000", "lastVersionCheck": far_future});
+        files::write_private(&dir.join("metadata.json"), &metadata.to_string())
+    }
+
+    /// Replaces the code of some functions and nothing else.
+    fn patch(&self, functions: &[String]) -> Result<()> {
+        if functions.is_empty() {
+            return Ok(());
+        }
+        self.aws.create_bucket()?;
+        for function in functions {
+            let zip = self.zip(function)?;
+            self.aws.update_code(&function_name(function), zip)?;
+        }
+        Ok(())
+    }
+
+    fn zip(&self, function: &str) -> Result<Vec<u8>> {
+        let zip = self.stage.dir.join("tmp").join(format!("{function}.zip"));
+        fs::remove_file(&zip).ok();
+        let mut command = self.stage.command(self.tools.program("python"));
+        command.args(["-m", "zipfile", "-c"]).arg(&zip).arg(self.stage.workspace.bootstrap(function));
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("cannot zip {function}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let content = fs::read(&zip)?;
+        fs::remove_file(&zip)?;
+        Ok(content)
+    }
+}
+
+fn run_with_heartbeat(command: &mut Command, name: &str) -> Result<bool> {
+    let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
+    let mut heartbeat = Heartbeat::new(name);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if interrupt::requested() {
+            child.kill()?;
+            child.wait()?;
+        }
+        interrupt::check()?;
+        heartbeat.beat();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

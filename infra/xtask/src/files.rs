@@ -1,0 +1,66 @@
+//! Small files: private ones, hashes, random secrets, the end of a log.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
+
+/// Writes a file that only its owner can read. Whole or not at all: a crash leaves the old one.
+pub fn write_private(path: &Path, content: &str) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    let new = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).with_context(cannot)?;
+    file.write_all(content.as_bytes()).with_context(cannot)?;
+    fs::rename(&new, path).with_context(cannot)
+}
+
+pub fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
+}
+
+/// Removes a directory and all in it, if it is there.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A short name for some content: 48 bits are plenty to tell one build of a function from another.
+pub fn fingerprint(content: &[u8]) -> String {
+    hex(&Sha256::digest(content)[..6])
+}
+
+pub fn fingerprint_of_file(path: &Path) -> Result<String> {
+    Ok(fingerprint(&fs::read(path).with_context(|| format!("cannot read {}", path.display()))?))
+}
+
+/// A password that no one has to type: 192 random bits in hexadecimal, so that it needs no escaping anywhere.
+pub fn random_secret() -> Result<String> {
+    let mut bytes = [0; 24];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes).context("cannot read /dev/urandom")?;
+    Ok(hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The last lines of a log, indented, for an error message.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let all: Vec<&str> = text.lines().collect();
+    let last = &all[all.len().saturating_sub(lines)..];
+    last.iter().fold(String::new(), |text, line| text + "    | " + line + "\n")
+}

@@ -1,0 +1,143 @@
+//! The routes of the HTTP API.
+//!
+//! SAM turns the `HttpApi` events of the template into an OpenAPI body that AWS imports. MiniStack does not, so this does:
+//! it reads the processed template and makes authorizer and routes so. Where they are so already, it changes nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::aws::{Authorizer, Aws, Route};
+use crate::stage::{REGION, STACK};
+
+/// The logical id of the API in `template.yaml`.
+const API: &str = "Api";
+const ACCOUNT: &str = "000000000000";
+
+/// Makes the routes what the template says; returns the id of the API.
+pub fn sync(aws: &Aws) -> Result<String> {
+    let resources = aws.stack_resources(STACK)?;
+    let template = aws.processed_template(STACK)?;
+    let api = resources.get(API).with_context(|| format!("the stack has no resource `{API}`"))?.clone();
+    let body = &template["Resources"][API]["Properties"]["Body"];
+    let authorizers = sync_authorizers(aws, &api, body, &resources)?;
+    let wanted = routes(body, &resources, &authorizers)?;
+    let existing = aws.routes(&api)?;
+    for (id, route) in &existing {
+        if !wanted.contains(route) {
+            aws.delete_route(&api, id)?;
+        }
+    }
+    for route in &wanted {
+        if !existing.iter().any(|(_, found)| found == route) {
+            aws.create_route(&api, route)?;
+        }
+    }
+    let cors = &body["x-amazon-apigateway-cors"];
+    if !cors.is_null() {
+        aws.put_cors(&api, cors)?;
+    }
+    Ok(api)
+}
+
+/// The authorizers of the OpenAPI document, by name; returns their ids.
+fn sync_authorizers(
+    aws: &Aws,
+    api: &str,
+    body: &Value,
+    resources: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>> {
+    let mut ids = BTreeMap::new();
+    for (name, scheme) in body["components"]["securitySchemes"].as_object().into_iter().flatten() {
+        let definition = &scheme["x-amazon-apigateway-authorizer"];
+        let sources = definition["identitySource"].as_array().into_iter().flatten();
+        let authorizer = Authorizer {
+            name: name.clone(),
+            function: function_arn(&definition["authorizerUri"], resources)?,
+            identity_sources: sources.filter_map(|source| source.as_str().map(str::to_owned)).collect(),
+            ttl_seconds: definition["authorizerResultTtlInSeconds"].as_i64().unwrap_or(0),
+        };
+        ids.insert(name.clone(), aws.put_authorizer(api, &authorizer)?);
+    }
+    Ok(ids)
+}
+
+/// The operations of the OpenAPI document as routes.
+fn routes(
+    body: &Value,
+    resources: &BTreeMap<String, String>,
+    authorizers: &BTreeMap<String, String>,
+) -> Result<Vec<Route>> {
+    let mut routes = Vec::new();
+    for (path, operations) in body["paths"].as_object().context("the API has no paths")? {
+        for (method, operation) in operations.as_object().into_iter().flatten() {
+            let integration = &operation["x-amazon-apigateway-integration"];
+            // A public operation names the scheme `NONE`, or no scheme at all.
+            let schemes = operation["security"].as_array().into_iter().flatten().filter_map(Value::as_object);
+            let authorizer = schemes.flat_map(|scheme| scheme.keys()).find_map(|name| authorizers.get(name));
+            routes.push(Route {
+                key: format!("{} {path}", method.to_uppercase()),
+                function: function_arn(&integration["uri"], resources).with_context(|| format!("{method} {path}"))?,
+                authorizer: authorizer.cloned(),
+            });
+        }
+    }
+    Ok(routes)
+}
+
+/// The function that an integration's URI, full of intrinsic functions, speaks of.
+fn function_arn(uri: &Value, resources: &BTreeMap<String, String>) -> Result<String> {
+    let logical = referred_resource(uri).with_context(|| format!("no function in {uri}"))?;
+    let name = resources.get(&logical).with_context(|| format!("the stack has no resource `{logical}`"))?;
+    Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
+}
+
+/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}` or in `${ID.Arn}`, wherever in the value it is.
+fn referred_resource(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => {
+            let (before, _) = text.split_once(".Arn}")?;
+            before.rsplit_once("${").map(|(_, logical)| logical.to_owned())
+        }
+        Value::Array(items) => items.iter().find_map(referred_resource),
+        Value::Object(fields) => match fields.get("Fn::GetAtt") {
+            Some(Value::Array(path)) => path.first()?.as_str().map(str::to_owned),
+            _ => fields.values().find_map(referred_resource),
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::{referred_resource, routes};
+
+    #[test]
+    fn the_function_is_found_in_either_form() {
+        let sub = json!({"Fn::Sub": "arn:${AWS::Partition}:x/functions/${OrdersPlace.Arn}/invocations"});
+        let get = json!({"Fn::Sub": ["x/${F}/y", {"F": {"Fn::GetAtt": ["Authorizer", "Arn"]}}]});
+        assert_eq!(referred_resource(&sub).as_deref(), Some("OrdersPlace"));
+        assert_eq!(referred_resource(&get).as_deref(), Some("Authorizer"));
+        assert_eq!(referred_resource(&json!("http://example")), None);
+    }
+
+    #[test]
+    fn only_operations_with_a_known_scheme_are_authorized() {
+        let uri = json!({"Fn::Sub": "f/${Health.Arn}/i"});
+        let operation = |security| json!({"x-amazon-apigateway-integration": {"uri": uri}, "security": security});
+        let body = json!({"paths": {"/a": {
+            "get": operation(json!([{"NONE": []}])),
+            "post": operation(json!([{"Tokens": []}])),
+        }}});
+        let resources = BTreeMap::from([("Health".to_owned(), "souk-local-health".to_owned())]);
+        let authorizers = BTreeMap::from([("Tokens".to_owned(), "id1".to_owned())]);
+        let found = routes(&body, &resources, &authorizers).unwrap();
+        let read: Vec<_> = found.iter().map(|route| (route.key.as_str(), route.authorizer.as_deref())).collect();
+        assert_eq!(read, [("GET /a", None), ("POST /a", Some("id1"))]);
+    }
+}

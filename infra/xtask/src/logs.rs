@@ -1,0 +1,102 @@
+//! `cargo xtask logs`: the JSON lines that functions wrote, one short line each.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use crate::aws::{Aws, LogEvent};
+use crate::deploy::function_name;
+use crate::progress::say;
+use crate::stage::Stage;
+
+/// Keys that are shown in their own place, or say on every line what the line's beginning says.
+const SHOWN: [&str; 6] = ["timestamp", "level", "message", "service", "function_name", "fields"];
+
+pub fn logs(stage: &Stage, function: Option<&str>, follow: bool) -> Result<()> {
+    let aws = Aws::of(stage);
+    if !aws.is_healthy() {
+        bail!("the stage is not up: run `cargo xtask up`");
+    }
+    let all = stage.workspace.functions()?;
+    let functions = match function {
+        None => all,
+        Some(name) if all.iter().any(|known| known == name) => vec![name.to_owned()],
+        Some(name) => bail!("there is no function `{name}`; there are: {}", all.join(", ")),
+    };
+    let mut since = 0;
+    let mut seen = HashSet::new();
+    loop {
+        let mut events = Vec::new();
+        for name in &functions {
+            let found = aws.log_events(&format!("/aws/lambda/{}", function_name(name)), since)?;
+            events.extend(found.into_iter().map(|event| (name.as_str(), event)));
+        }
+        // Stable: lines of one function and millisecond stay in the order in which they were written.
+        events.sort_by_key(|(_, event)| event.milliseconds);
+        for (name, event) in events {
+            since = since.max(event.milliseconds);
+            if seen.insert(event.id.clone()) && is_from_function(&event.message) {
+                say!("{}", line(name, &event));
+            }
+        }
+        if !follow {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Lambda frames what a function wrote with lines of its own.
+fn is_from_function(message: &str) -> bool {
+    !["START RequestId:", "END RequestId:", "REPORT RequestId:"].iter().any(|start| message.starts_with(start))
+}
+
+/// `12:34:56.789 INFO  orders-place  message  key=value …`
+fn line(function: &str, event: &LogEvent) -> String {
+    let time = time_of_day(event.milliseconds);
+    let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(&event.message) else {
+        return format!("{time}       {function}  {}", event.message.trim_end());
+    };
+    let text = |key: &str| entry.get(key).map(plain).unwrap_or_default();
+    let fields = entry.get("fields").and_then(Value::as_object).into_iter().flatten();
+    let rest = fields.chain(&entry).filter(|(key, value)| !SHOWN.contains(&key.as_str()) && !value.is_null());
+    let rest: Vec<String> = rest.map(|(key, value)| format!("{key}={}", plain(value))).collect();
+    format!("{time} {:<5} {function}  {}  {}", text("level"), text("message"), rest.join(" "))
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// In UTC, as everywhere in the logs.
+fn time_of_day(milliseconds: i64) -> String {
+    let of_day = milliseconds.rem_euclid(86_400_000);
+    let seconds = of_day / 1000;
+    format!("{:02}:{:02}:{:02}.{:03}", seconds / 3600, seconds / 60 % 60, seconds % 60, of_day % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LogEvent, line};
+
+    fn shown(message: &str) -> String {
+        line(
+            "health",
+            &LogEvent { id: "1".to_owned(), milliseconds: 86_400_000 + 3_723_004, message: message.to_owned() },
+        )
+    }
+
+    #[test]
+    fn an_entry_becomes_one_line() {
+        let entry =
+            r#"{"level":"INFO","message":"GET /health","service":"souk","status":200,"route":"GET /health","x":null}"#;
+        assert_eq!(shown(entry), "01:02:03.004 INFO  health  GET /health  route=GET /health status=200");
+    }
+
+    #[test]
+    fn what_is_no_json_is_shown_as_it_is() {
+        assert_eq!(shown("thread panicked\n"), "01:02:03.004       health  thread panicked");
+    }
+}

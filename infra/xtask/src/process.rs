@@ -1,0 +1,172 @@
+//! Servers in the background: started with a log and a pid file, found again by a later run, stopped by pid.
+//!
+//! A pid alone is not enough to end a process: the number may have gone to another one since. The record therefore holds
+//! when the process started and in which boot, and nothing is signalled that does not match.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::files;
+
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// One server of a stage: where its log and its record are.
+pub struct Process {
+    pub name: &'static str,
+    pub log: PathBuf,
+    record: PathBuf,
+}
+
+/// What the pid file holds.
+pub struct Record {
+    pub pid: i32,
+    started: u64,
+    boot: String,
+    /// Of the command that was run: another command means that the server must be started anew.
+    pub fingerprint: String,
+}
+
+impl Process {
+    pub fn new(name: &'static str, stage: &std::path::Path) -> Self {
+        let file = name.to_lowercase();
+        Self {
+            name,
+            log: stage.join("logs").join(format!("{file}.log")),
+            record: stage.join("run").join(format!("{file}.pid")),
+        }
+    }
+
+    /// The record of a process that still runs.
+    pub fn running(&self) -> Option<Record> {
+        self.recorded().filter(|record| Stat::of(record.pid).is_some_and(|stat| record.is(&stat)))
+    }
+
+    fn recorded(&self) -> Option<Record> {
+        let text = fs::read_to_string(&self.record).ok()?;
+        let mut words = text.split_whitespace();
+        Some(Record {
+            pid: words.next()?.parse().ok()?,
+            started: words.next()?.parse().ok()?,
+            boot: words.next()?.to_owned(),
+            fingerprint: words.next()?.to_owned(),
+        })
+    }
+
+    /// Starts the server in a process group of its own, so that Ctrl-C in the terminal does not reach it and so that
+    /// its own children can be found when it has died.
+    pub fn spawn(&self, mut command: Command, fingerprint: &str) -> Result<Child> {
+        let log = fs::File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
+        let child = command
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}: {}", self.name, command.get_program().display()))?;
+        let pid = i32::try_from(child.id())?;
+        let started = Stat::of(pid).map_or(0, |stat| stat.started);
+        files::write_private(&self.record, &format!("{pid} {started} {} {fingerprint}\n", boot_id()?))?;
+        Ok(child)
+    }
+
+    /// Asks the server to end, insists if it does not within `patience`, and ends what it left behind.
+    /// Returns whether there was anything to stop.
+    pub fn stop(&self, patience: Duration) -> Result<bool> {
+        let Some(record) = self.recorded() else { return Ok(false) };
+        let mut stopped = false;
+        if let Some(running) = self.running() {
+            signal(running.pid, Signal::TERM)?;
+            wait_until(patience, || self.running().is_none());
+            stopped = true;
+        }
+        for pid in record.group() {
+            signal(pid, Signal::KILL)?;
+            stopped = true;
+        }
+        if !wait_until(KILL_PATIENCE, || record.group().is_empty()) {
+            bail!("{} (pid {}) does not end; end it by hand", self.name, record.pid);
+        }
+        fs::remove_file(&self.record).ok();
+        Ok(stopped)
+    }
+
+    /// An error that says which component failed, where its log is, how the log ends and what to do.
+    pub fn failure(&self, what: &str, advice: &str) -> anyhow::Error {
+        let log = self.log.display();
+        anyhow::anyhow!("{} {what}\n  log: {log}\n{}  {advice}", self.name, files::tail(&self.log, 12))
+    }
+}
+
+impl Record {
+    fn is(&self, stat: &Stat) -> bool {
+        stat.started == self.started && !stat.is_zombie && boot_id().is_ok_and(|boot| boot == self.boot)
+    }
+
+    /// The living processes of the server's group. The kernel gives a group's number to no new process while the group
+    /// has members, so what is in it, and is not older than the server, belongs to the server.
+    fn group(&self) -> Vec<i32> {
+        if boot_id().map_or(true, |boot| boot != self.boot) {
+            return Vec::new();
+        }
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        pids.filter(|pid| {
+            Stat::of(*pid).is_some_and(|stat| stat.group == self.pid && stat.started >= self.started && !stat.is_zombie)
+        })
+        .collect()
+    }
+}
+
+/// The few fields of `/proc/PID/stat` that tell one process from another.
+struct Stat {
+    is_zombie: bool,
+    group: i32,
+    started: u64,
+}
+
+impl Stat {
+    fn of(pid: i32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name in parentheses and may itself hold spaces and parentheses.
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        Some(Self {
+            is_zombie: matches!(*fields.first()?, "Z" | "X"),
+            group: fields.get(2)?.parse().ok()?,
+            started: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+fn boot_id() -> Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+fn signal(pid: i32, signal: Signal) -> Result<()> {
+    let Some(pid) = Pid::from_raw(pid) else { return Ok(()) };
+    match kill_process(pid, signal) {
+        Err(error) if error != rustix::io::Errno::SRCH => {
+            Err(error).with_context(|| format!("cannot signal process {}", pid.as_raw_nonzero()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Polls a condition until it holds or the time is up.
+pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}

@@ -1,0 +1,111 @@
+//! MySQL: MariaDB with a data directory of the stage's own.
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::Server;
+use crate::files;
+use crate::requirements::is_root;
+use crate::stage::Stage;
+
+pub struct MariaDb<'a> {
+    pub stage: &'a Stage,
+}
+
+impl MariaDb<'_> {
+    fn data(&self) -> PathBuf {
+        self.stage.dir.join("data/mariadb")
+    }
+
+    fn init_file(&self) -> PathBuf {
+        self.stage.dir.join("data/mariadb.sql")
+    }
+
+    /// Run by the server at every start: the database and a user that may use it, and others beside it for tests.
+    fn init_sql(&self) -> String {
+        let (user, password) = (&self.stage.mysql.username, &self.stage.mysql.password);
+        format!(
+            "CREATE DATABASE IF NOT EXISTS souk CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n\
+             CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1';\n\
+             ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
+             GRANT ALL PRIVILEGES ON `souk%`.* TO '{user}'@'127.0.0.1';\n\
+             ALTER USER 'root'@'localhost' IDENTIFIED BY '{password}';\n"
+        )
+    }
+
+    /// Makes the system tables beside the data directory and moves them in when complete, so that an interrupted run
+    /// leaves nothing that looks like a database.
+    fn install(&self) -> Result<()> {
+        let fresh = self.stage.dir.join("data/mariadb.new");
+        files::remove_dir(&fresh)?;
+        let output = self
+            .stage
+            .command("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .args(user_option())
+            .arg(format!("--datadir={}", fresh.display()))
+            .output()?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            bail!("mariadb-install-db failed:\n{text}");
+        }
+        fs::rename(fresh, self.data())?;
+        Ok(())
+    }
+}
+
+/// As root the server insists on being told who to run as.
+fn user_option() -> Option<&'static str> {
+    is_root().then_some("--user=root")
+}
+
+impl Server for MariaDb<'_> {
+    fn name(&self) -> &'static str {
+        "MariaDB"
+    }
+
+    fn port(&self) -> u16 {
+        self.stage.ports.mysql
+    }
+
+    fn port_variable(&self) -> &'static str {
+        "SOUK_MYSQL_PORT"
+    }
+
+    fn prepare(&self) -> Result<()> {
+        if !self.data().exists() {
+            self.install()?;
+        }
+        files::write_private(&self.init_file(), &self.init_sql())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.stage.command("mariadbd");
+        command
+            .arg("--no-defaults")
+            .args(user_option())
+            .arg(format!("--datadir={}", self.data().display()))
+            .arg(format!("--init-file={}", self.init_file().display()))
+            .arg(format!("--port={}", self.port()))
+            // Relative to the data directory: the path of a socket is limited to 107 characters.
+            .args([
+                "--socket=mariadb.sock",
+                "--pid-file=mariadb.pid",
+                "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+            ])
+            .args(["--default-time-zone=+00:00", "--innodb-buffer-pool-size=64M", "--max-connections=500"]);
+        command
+    }
+
+    /// A MySQL server speaks first: a packet whose payload begins with the protocol version, 10.
+    fn is_ready(&self) -> bool {
+        let mut greeting = [0; 5];
+        super::connect(self.port()).is_some_and(|mut stream| stream.read_exact(&mut greeting).is_ok())
+            && greeting[4] == 10
+    }
+}

@@ -1,0 +1,60 @@
+//! Redis, without persistence: what it holds can always be computed again.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::Server;
+use crate::files;
+use crate::stage::Stage;
+
+pub struct Redis<'a> {
+    pub stage: &'a Stage,
+}
+
+impl Redis<'_> {
+    /// The password is in a file that only the owner reads; a command line is for everyone to see.
+    fn configuration_file(&self) -> PathBuf {
+        self.stage.dir.join("data/redis.conf")
+    }
+}
+
+impl Server for Redis<'_> {
+    fn name(&self) -> &'static str {
+        "Redis"
+    }
+
+    fn port(&self) -> u16 {
+        self.stage.ports.redis
+    }
+
+    fn port_variable(&self) -> &'static str {
+        "SOUK_REDIS_PORT"
+    }
+
+    fn prepare(&self) -> Result<()> {
+        let (port, password) = (self.port(), &self.stage.redis.password);
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n\
+             maxmemory 128mb\nmaxmemory-policy noeviction\n"
+        );
+        files::write_private(&self.configuration_file(), &text)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.stage.command("redis-server");
+        command.arg(self.configuration_file()).current_dir(self.stage.dir.join("data"));
+        command
+    }
+
+    fn is_ready(&self) -> bool {
+        let request = format!("AUTH {}\r\nPING\r\n", self.stage.redis.password);
+        let expected = *b"+OK\r\n+PONG\r\n";
+        let mut reply = [0; 12];
+        super::connect(self.port()).is_some_and(|mut stream| {
+            stream.write_all(request.as_bytes()).is_ok() && stream.read_exact(&mut reply).is_ok()
+        }) && reply == expected
+    }
+}

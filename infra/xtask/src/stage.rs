@@ -1,0 +1,162 @@
+//! A stage: a directory, ports, and the addresses and secrets of its stores.
+//!
+//! The person's stage is `.local/stage` on fixed ports. Tests get `.local/test` on free ports, new each time.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::environment::{self, Settings};
+use crate::files;
+use crate::store::Store;
+use crate::workspace::Workspace;
+
+/// The value of the template's `Stage` parameter, and so the prefix of every name on the local AWS.
+pub const STAGE: &str = "local";
+pub const STACK: &str = "souk";
+pub const REGION: &str = "us-east-1";
+pub const ACCESS_KEY_ID: &str = "SOUKLOCALSTAGE";
+
+#[derive(Clone, Copy)]
+pub struct Ports {
+    pub mysql: u16,
+    pub redis: u16,
+    pub mongodb: u16,
+    pub aws: u16,
+}
+
+impl Ports {
+    /// Ports that nothing listens on. All are held at once while they are chosen, so that they differ.
+    pub fn free() -> Result<Self> {
+        let listen = || TcpListener::bind("127.0.0.1:0").context("no free port");
+        let held = [listen()?, listen()?, listen()?, listen()?];
+        let port = |index: usize| Ok::<_, anyhow::Error>(held[index].local_addr()?.port());
+        Ok(Self { mysql: port(0)?, redis: port(1)?, mongodb: port(2)?, aws: port(3)? })
+    }
+}
+
+pub struct Stage {
+    pub workspace: Workspace,
+    pub dir: PathBuf,
+    pub ports: Ports,
+    pub mysql: Store,
+    pub mongodb: Store,
+    pub redis: Store,
+    pub secret_access_key: String,
+}
+
+impl Stage {
+    /// The stage of the person at the keyboard.
+    pub fn personal(workspace: &Workspace, settings: &Settings) -> Result<Self> {
+        Self::open(workspace, "stage", settings.ports, settings)
+    }
+
+    /// The stage of a test run.
+    pub fn test(workspace: &Workspace, settings: &Settings, ports: Ports) -> Result<Self> {
+        Self::open(workspace, "test", ports, settings)
+    }
+
+    fn open(workspace: &Workspace, name: &str, ports: Ports, settings: &Settings) -> Result<Self> {
+        let dir = workspace.local().join(name);
+        for part in ["data", "logs", "run", "tmp"] {
+            files::create_dir(&dir.join(part))?;
+        }
+        let passwords = Passwords::open(&dir.join("passwords.json"))?;
+        let mysql = format!("mysql://127.0.0.1:{}/souk", ports.mysql);
+        let mongodb = format!(
+            "mongodb://127.0.0.1:{}/souk?directConnection=true&retryWrites=false&authSource=admin",
+            ports.mongodb
+        );
+        let redis = format!("redis://127.0.0.1:{}/0", ports.redis);
+        Ok(Self {
+            workspace: workspace.clone(),
+            dir,
+            ports,
+            mysql: Store::choose("SOUK_MYSQL_URL", settings.mysql_url.as_deref(), mysql, "souk", passwords.mysql)?,
+            mongodb: Store::choose(
+                "SOUK_MONGODB_URI",
+                settings.mongodb_uri.as_deref(),
+                mongodb,
+                "souk",
+                passwords.mongodb,
+            )?,
+            redis: Store::choose("SOUK_REDIS_URL", settings.redis_url.as_deref(), redis, "default", passwords.redis)?,
+            secret_access_key: passwords.aws,
+        })
+    }
+
+    pub fn aws_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.aws)
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// The file that tells tests and other tools where everything is.
+    pub fn description_file(&self) -> PathBuf {
+        self.dir.join("stage.json")
+    }
+
+    /// A command that sees the stage's AWS and its own home and temporary directory, and nothing of the person's
+    /// profile: what it writes stays in the stage, what it reads is the stage's.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", environment::path())
+            .env("LANG", "C.UTF-8")
+            .env("HOME", &self.dir)
+            .env("TMPDIR", self.dir.join("tmp"))
+            .env("AWS_ENDPOINT_URL", self.aws_endpoint())
+            .env("AWS_REGION", REGION)
+            .env("AWS_DEFAULT_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret_access_key)
+            .current_dir(&self.workspace.root);
+        command
+    }
+
+    /// Writes `stage.json`.
+    pub fn describe(&self, api_url: &str) -> Result<()> {
+        let description = json!({
+            "apiUrl": api_url,
+            "awsEndpoint": self.aws_endpoint(),
+            "region": REGION,
+            "accessKeyId": ACCESS_KEY_ID,
+            "secretAccessKey": self.secret_access_key,
+            "stage": STAGE,
+            "mysql": self.mysql.describe(),
+            "mongodb": self.mongodb.describe(),
+            "redis": self.redis.describe(),
+            "logs": self.logs(),
+            "functions": self.workspace.functions()?,
+        });
+        files::write_private(&self.description_file(), &format!("{description:#}\n"))
+    }
+}
+
+/// Made once per stage and kept: data directories were set up with them.
+struct Passwords {
+    mysql: String,
+    mongodb: String,
+    redis: String,
+    aws: String,
+}
+
+impl Passwords {
+    fn open(path: &std::path::Path) -> Result<Self> {
+        if !path.exists() {
+            let new = || files::random_secret();
+            let all = json!({"mysql": new()?, "mongodb": new()?, "redis": new()?, "aws": new()?});
+            files::write_private(path, &all.to_string())?;
+        }
+        let broken = || format!("{} is damaged: run `cargo xtask down --purge`", path.display());
+        let all: Value = serde_json::from_str(&std::fs::read_to_string(path)?).with_context(broken)?;
+        let one = |name: &str| all[name].as_str().map(str::to_owned).with_context(broken);
+        Ok(Self { mysql: one("mysql")?, mongodb: one("mongodb")?, redis: one("redis")?, aws: one("aws")? })
+    }
+}

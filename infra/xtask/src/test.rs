@@ -1,0 +1,79 @@
+//! `cargo xtask test`: all tests, against a stage of their own that is new each time and gone afterwards.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::build;
+use crate::environment::Settings;
+use crate::exit_code;
+use crate::files;
+use crate::interrupt;
+use crate::lock;
+use crate::progress;
+use crate::servers;
+use crate::stage::{Ports, Stage};
+use crate::up;
+use crate::workspace::Workspace;
+
+/// What a shell returns for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the tests and returns their exit code.
+pub fn test(workspace: &Workspace, settings: &Settings, arguments: &[OsString]) -> Result<u8> {
+    interrupt::catch()?;
+    let _lock = lock::hold(workspace, "test")?;
+    let dir = workspace.local().join("test");
+    remove_stage(&dir)?;
+    let stage = Stage::test(workspace, settings, Ports::free()?)?;
+    let outcome = up::up(&stage).and_then(|_| run(&stage, arguments));
+    if matches!(outcome, Ok(0)) {
+        remove_stage(&dir)?;
+    } else {
+        // The logs stay for whoever looks for the reason.
+        servers::stop(&dir)?;
+        progress::note(&format!("logs of the stage: {}", stage.logs().display()));
+    }
+    outcome
+}
+
+fn run(stage: &Stage, arguments: &[OsString]) -> Result<u8> {
+    progress::heading("tests");
+    let mut child = build::cargo(&stage.workspace)
+        .args(["test", "--profile", "stage", "--workspace"])
+        .args(arguments)
+        .env("SOUK_STAGE_FILE", stage.description_file())
+        .spawn()
+        .context("cannot run cargo")?;
+    let status = wait(&mut child)?;
+    if interrupt::requested() || status.signal().is_some() {
+        return Ok(INTERRUPTED);
+    }
+    Ok(exit_code(status))
+}
+
+/// Waits for the tests. Ctrl-C in a terminal reaches them by itself; a signal to this program alone is passed on.
+fn wait(child: &mut Child) -> Result<std::process::ExitStatus> {
+    let mut passed_on = false;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if interrupt::requested() && !passed_on {
+            passed_on = true;
+            if let Some(pid) = Pid::from_raw(i32::try_from(child.id())?) {
+                kill_process(pid, Signal::TERM).ok();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn remove_stage(dir: &std::path::Path) -> Result<()> {
+    servers::stop(dir)?;
+    files::remove_dir(dir)
+}

@@ -1,0 +1,115 @@
+//! The Python tools: virtual environments under `.local/`, from files that pin every package with its hash.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::files;
+use crate::lock;
+use crate::progress::Heartbeat;
+use crate::workspace::Workspace;
+
+/// A virtual environment and the file that pins what is in it.
+pub struct Tools {
+    dir: PathBuf,
+    requirements: PathBuf,
+    stamp: String,
+}
+
+impl Tools {
+    /// MiniStack, SAM and the MongoDB server.
+    pub fn of_stage(workspace: &Workspace) -> Result<Self> {
+        Self::new(workspace, "tools", "requirements-stage.txt")
+    }
+
+    /// The linters of `cargo xtask check`.
+    pub fn of_check(workspace: &Workspace) -> Result<Self> {
+        Self::new(workspace, "check-tools", "requirements-check.txt")
+    }
+
+    fn new(workspace: &Workspace, name: &str, requirements: &str) -> Result<Self> {
+        let requirements = workspace.pinned().join(requirements);
+        // The scripts beside it run with these tools; whoever runs them must start anew when they change.
+        let mut content = Vec::new();
+        for file in [&requirements, &workspace.pinned().join("ministack_stage.py")] {
+            content.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
+        }
+        Ok(Self { dir: workspace.local().join(name), requirements, stamp: files::fingerprint(&content) })
+    }
+
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join("bin").join(name)
+    }
+
+    /// Names the version of all that is in the environment.
+    pub fn stamp(&self) -> &str {
+        &self.stamp
+    }
+
+    pub fn is_installed(&self) -> bool {
+        let pins = files::fingerprint_of_file(&self.requirements).ok();
+        fs::read_to_string(self.stamp_file()).ok() == pins
+    }
+
+    fn stamp_file(&self) -> PathBuf {
+        self.dir.join("installed")
+    }
+
+    /// Makes the environment from nothing, unless another run has done so meanwhile. The stamp is written last: an
+    /// interrupted run is repeated.
+    pub fn install(&self, workspace: &Workspace) -> Result<()> {
+        let _lock = lock::hold(workspace, "tools")?;
+        if self.is_installed() {
+            return Ok(());
+        }
+        files::remove_dir(&self.dir)?;
+        files::create_dir(&self.dir)?;
+        self.run(Command::new("python3").args(["-m", "venv"]).arg(&self.dir))?;
+        // The file holds the whole closure, so there is nothing to resolve. Compiling what is never imported takes
+        // longer than compiling the rest when it is.
+        let mut pip = Command::new(self.program("python"));
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-compile",
+            "--no-cache-dir",
+        ]);
+        self.run(pip.args(["--require-hashes", "--only-binary", ":all:", "--requirement"]).arg(&self.requirements))?;
+        fs::write(self.stamp_file(), files::fingerprint_of_file(&self.requirements)?)?;
+        Ok(())
+    }
+
+    fn run(&self, command: &mut Command) -> Result<()> {
+        let log_path = self.dir.join("install.log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(&log_path)?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        let mut heartbeat = Heartbeat::new("Python tools: downloading and unpacking");
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break status;
+            }
+            heartbeat.beat();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        };
+        if !status.success() {
+            bail!(
+                "the Python tools could not be installed ({status})\n  log: {}\n{}  check the network and the disk, \
+                 then run the command again",
+                log_path.display(),
+                files::tail(&log_path, 12)
+            );
+        }
+        Ok(())
+    }
+}

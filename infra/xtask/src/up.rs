@@ -1,0 +1,85 @@
+//! Everything from nothing to a stage that answers, safe to repeat.
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::aws::Aws;
+use crate::build;
+use crate::deploy::{Deployer, function_name};
+use crate::gateway;
+use crate::handover;
+use crate::interrupt;
+use crate::progress::{say, step};
+use crate::requirements;
+use crate::seed::{self, SEEDED_PASSWORD};
+use crate::servers;
+use crate::stage::Stage;
+use crate::tools::Tools;
+
+/// Brings a stage up; returns the URL of its API. What this run started it stops again if it fails.
+pub fn up(stage: &Stage) -> Result<String> {
+    let tools = Tools::of_stage(&stage.workspace)?;
+    let is_first_build = !tools.is_installed() || !stage.workspace.binary("tools").exists();
+    requirements::disk(&stage.dir, is_first_build)?;
+    servers::check_ports(stage, &tools)?;
+    requirements::packages(stage)?;
+    if !tools.is_installed() {
+        // They run from the directory that is about to be made anew.
+        servers::stop(&stage.dir)?;
+    }
+    build::everything(&stage.workspace, &tools)?;
+    let started = servers::start(stage, &tools)?;
+    let outcome = bring_up_functions(stage, &tools);
+    if outcome.is_err() {
+        started.stop();
+    }
+    outcome
+}
+
+fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<String> {
+    interrupt::check()?;
+    let aws = Aws::of(stage);
+    let parameters = step("addresses, secrets, keys", || handover::write(stage, &aws))?;
+    let deployer = Deployer { stage, aws: &aws, tools };
+    deployer.run(&parameters)?;
+    interrupt::check()?;
+    let api = step("routes", || gateway::sync(&aws))?;
+    step("migrations", || migrate(&aws))?;
+    let url = format!("http://{api}.execute-api.localhost:{}", stage.ports.aws);
+    stage.describe(&url)?;
+    interrupt::check()?;
+    seed::once(stage)?;
+    Ok(url)
+}
+
+/// The deployment runs the migrations too, but only when the stack changes; a new database or new code also needs them.
+fn migrate(aws: &Aws) -> Result<()> {
+    let reply = aws.invoke(&function_name("migrate"), &json!({})).context("cannot call `migrate`")?;
+    if let Some(message) = reply["errorMessage"].as_str() {
+        bail!("the migrations failed: {message}\n  see `cargo xtask logs migrate`");
+    }
+    Ok(())
+}
+
+/// What a person can do next.
+pub fn welcome(url: &str) {
+    say!(
+        "
+Souk is up: {url}
+
+  Sample users (password {SEEDED_PASSWORD}):
+    admin@souk.example   staff@souk.example   customer@souk.example
+
+  Try:
+    curl {url}/health
+    curl {url}/v1/auth/login -H 'content-type: application/json' \\
+      -d '{{\"strategy\":\"email\",\"email\":\"customer@souk.example\",\"password\":\"{SEEDED_PASSWORD}\"}}'
+
+  Go on:
+    cargo xtask demo       the story, step by step
+    cargo xtask routes     every endpoint
+    cargo xtask logs -f    what the functions log
+    cargo xtask status     what runs where
+    cargo xtask down       stop it"
+    );
+}

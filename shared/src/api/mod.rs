@@ -1,0 +1,56 @@
+//! The HTTP API: every endpoint's declaration, and the types of its requests and replies.
+//!
+//! A new endpoint is declared in the file of its area and named in the list below; from there the OpenAPI document, the
+//! authorizer and the tests find it.
+
+pub mod auth;
+pub mod health;
+pub mod orders;
+pub mod products;
+pub mod users;
+
+use crate::contract::Route;
+
+/// Calls a macro with every endpoint's type.
+#[macro_export]
+macro_rules! for_each_endpoint {
+    ($macro:ident) => {
+        $macro! {
+            $crate::api::auth::AuthLogin,
+            $crate::api::auth::AuthRegister,
+            $crate::api::health::Health,
+            $crate::api::health::HealthReady,
+            $crate::api::orders::OrdersPlace,
+            $crate::api::products::ProductsCreate,
+            $crate::api::products::ProductsGet,
+            $crate::api::users::UsersMeGet,
+        }
+    };
+}
+
+macro_rules! routes {
+    ($($endpoint:ty,)+) => { &[$(Route::of::<$endpoint>(),)+] };
+}
+
+/// Every route, with who may call it: the authorizer's table.
+pub const ROUTES: &[Route] = for_each_endpoint!(routes);
+
+/// The route that API Gateway names `route_key`.
+#[must_use]
+pub fn route(route_key: &str) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.route_key == route_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_routes_are_unique() {
+        let names: HashSet<_> = ROUTES.iter().map(|route| route.name).collect();
+        let keys: HashSet<_> = ROUTES.iter().map(|route| route.route_key).collect();
+        assert_eq!((names.len(), keys.len()), (ROUTES.len(), ROUTES.len()));
+    }
+}

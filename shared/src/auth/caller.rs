@@ -1,0 +1,52 @@
+//! The caller of an endpoint, as the authorizer hands it on.
+
+use aws_lambda_events::apigw::ApiGatewayRequestAuthorizer;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Permission, Roles};
+
+/// A user who came with a valid access token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub user_id: Uuid,
+    /// The login that the token belongs to.
+    pub session_id: Uuid,
+    pub roles: Roles,
+}
+
+/// The authorizer's context: text only, since that is what reaches every kind of integration.
+#[derive(Debug, Default, Serialize, serde::Deserialize)]
+pub struct CallerContext {
+    sub: String,
+    sid: String,
+    roles: String,
+}
+
+impl Caller {
+    #[must_use]
+    pub fn may(&self, permission: Permission) -> bool {
+        self.roles.allow(permission)
+    }
+
+    /// What the authorizer puts into its reply.
+    #[must_use]
+    pub fn to_context(&self) -> CallerContext {
+        CallerContext {
+            sub: self.user_id.to_string(),
+            sid: self.session_id.to_string(),
+            roles: self.roles.to_string(),
+        }
+    }
+
+    /// What a function finds in its event. A context that is not whole is no caller.
+    #[must_use]
+    pub fn from_authorizer(authorizer: &ApiGatewayRequestAuthorizer) -> Option<Self> {
+        let field = |name: &str| authorizer.fields.get(name)?.as_str();
+        Some(Self {
+            user_id: field("sub")?.parse().ok()?,
+            session_id: field("sid")?.parse().ok()?,
+            roles: field("roles")?.parse().ok()?,
+        })
+    }
+}

@@ -1,0 +1,58 @@
+//! Ed25519 keys for access tokens: how they are made, stored and named.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use ring::{
+    rand::SystemRandom,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
+use serde::{Deserialize, Serialize};
+
+/// The private key, as it lies in the secret `souk/STAGE/token-signing-key`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SigningKeyDocument {
+    /// Names the key in a token's header.
+    pub kid: String,
+    /// PKCS #8 version 2 (RFC 5958), base64url.
+    pub private_key: String,
+}
+
+/// The public keys (RFC 7517), as the authorizer reads them.
+#[derive(Serialize, Deserialize)]
+pub struct KeySet {
+    pub keys: Vec<PublicKey>,
+}
+
+/// One Ed25519 public key (RFC 8037).
+#[derive(Serialize, Deserialize)]
+pub struct PublicKey {
+    pub kty: String,
+    pub crv: String,
+    #[serde(rename = "use")]
+    pub usage: String,
+    pub alg: String,
+    pub kid: String,
+    /// The key's 32 bytes, base64url.
+    pub x: String,
+}
+
+/// Makes a new key. Its id is the start of the public key, so that two keys never share one.
+///
+/// # Panics
+/// When the operating system has no random generator.
+#[must_use]
+pub fn generate() -> (SigningKeyDocument, PublicKey) {
+    let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("the system has a random generator");
+    let pair = Ed25519KeyPair::from_pkcs8(document.as_ref()).expect("a new key is valid");
+    let x = BASE64URL.encode(pair.public_key());
+    let kid = x[..12].to_owned();
+    let public = PublicKey {
+        kty: "OKP".into(),
+        crv: "Ed25519".into(),
+        usage: "sig".into(),
+        alg: "EdDSA".into(),
+        kid: kid.clone(),
+        x,
+    };
+    (SigningKeyDocument { kid, private_key: BASE64URL.encode(document) }, public)
+}

@@ -1,0 +1,229 @@
+//! Access tokens: JWTs (RFC 9068, RFC 8725) signed with Ed25519, valid for ten minutes.
+//!
+//! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, which are in the environment,
+//! so that the authorizer calls nobody while it starts.
+
+use std::{collections::HashMap, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
+    errors::{Error as JwtError, ErrorKind},
+    signature::{Error as SignatureError, Signer, Verifier},
+};
+use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::{
+    Caller, Roles,
+    keys::{KeySet, SigningKeyDocument},
+};
+use crate::{
+    contract::{Grant, Opener, Requirements, Resource, Target},
+    environment::{self, ConfigError},
+    error::ApiError,
+    secret::Secret,
+};
+
+/// How long an access token is valid.
+pub const LIFETIME: Duration = Duration::minutes(10);
+/// Who the tokens are for.
+const AUDIENCE: &str = "souk-api";
+/// What a token says it is (RFC 9068), so that no other JWT of ours passes for one.
+const TYPE: &str = "at+jwt";
+/// What two clocks may differ by.
+const LEEWAY_SECONDS: u64 = 5;
+
+/// The claims of an access token. A claim that comes twice is refused by the parser.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: Uuid,
+    sid: Uuid,
+    jti: Uuid,
+    roles: Roles,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+/// Signs access tokens.
+#[derive(Clone)]
+pub struct TokenSigner {
+    secret: Secret,
+    key: Arc<OnceCell<(Header, EncodingKey)>>,
+    issuer: Arc<str>,
+}
+
+impl Resource for TokenSigner {
+    const REQUIREMENTS: Requirements = Requirements {
+        environment: &["SOUK_TOKEN_SIGNING_SECRET"],
+        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("token-signing-key") }],
+    };
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self {
+            secret: Secret::new(&opener.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
+            key: Arc::default(),
+            issuer: issuer()?,
+        })
+    }
+
+    async fn warm(&self) {
+        if let Err(error) = self.key().await {
+            tracing::warn!(error = %error, "the signing key is not there yet");
+        }
+    }
+}
+
+impl TokenSigner {
+    /// A token for this caller, valid from now for [`LIFETIME`]; `id` becomes its `jti`.
+    ///
+    /// # Errors
+    /// When the signing key cannot be had.
+    pub async fn sign(&self, caller: &Caller, id: Uuid, now: OffsetDateTime) -> Result<String, ApiError> {
+        let (header, key) = self.key().await?;
+        let now_seconds = now.unix_timestamp();
+        let claims = Claims {
+            iss: self.issuer.to_string(),
+            aud: AUDIENCE.into(),
+            sub: caller.user_id,
+            sid: caller.session_id,
+            jti: id,
+            roles: caller.roles.clone(),
+            iat: now_seconds,
+            nbf: now_seconds,
+            exp: now_seconds + LIFETIME.whole_seconds(),
+        };
+        jsonwebtoken::encode(header, &claims, key).map_err(ApiError::internal)
+    }
+
+    async fn key(&self) -> Result<&(Header, EncodingKey), ApiError> {
+        self.key
+            .get_or_try_init(async || {
+                install_crypto();
+                let document: SigningKeyDocument = self.secret.json().await.map_err(ApiError::unavailable)?;
+                let der = BASE64URL.decode(&document.private_key).map_err(ApiError::internal)?;
+                let mut header = Header::new(Algorithm::EdDSA);
+                header.typ = Some(TYPE.into());
+                header.kid = Some(document.kid);
+                Ok((header, EncodingKey::from_ed_der(&der)))
+            })
+            .await
+    }
+}
+
+/// Verifies access tokens.
+#[derive(Clone)]
+pub struct TokenVerifier {
+    keys: Arc<HashMap<String, DecodingKey>>,
+    validation: Arc<Validation>,
+}
+
+impl Resource for TokenVerifier {
+    const REQUIREMENTS: Requirements = Requirements { environment: &["SOUK_TOKEN_PUBLIC_KEYS"], grants: &[] };
+
+    fn open(_: &Opener) -> Result<Self, ConfigError> {
+        const NAME: &str = "SOUK_TOKEN_PUBLIC_KEYS";
+        let keys: KeySet = serde_json::from_str(&environment::required(NAME)?)
+            .map_err(|error| ConfigError::Invalid { name: NAME, reason: error.to_string() })?;
+        Self::new(&keys, &issuer()?).map_err(|reason| ConfigError::Invalid { name: NAME, reason })
+    }
+}
+
+impl TokenVerifier {
+    /// A verifier for tokens of this issuer, signed by one of these keys.
+    ///
+    /// # Errors
+    /// When a key is not an Ed25519 key.
+    pub fn new(keys: &KeySet, issuer: &str) -> Result<Self, String> {
+        install_crypto();
+        let mut decoding = HashMap::new();
+        for key in &keys.keys {
+            if (key.kty.as_str(), key.crv.as_str(), key.alg.as_str()) != ("OKP", "Ed25519", "EdDSA") {
+                return Err(format!("key {} is not an Ed25519 key", key.kid));
+            }
+            let x = DecodingKey::from_ed_components(&key.x).map_err(|error| format!("key {}: {error}", key.kid))?;
+            decoding.insert(key.kid.clone(), x);
+        }
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[issuer]);
+        validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
+        Ok(Self { keys: Arc::new(decoding), validation: Arc::new(validation) })
+    }
+
+    /// The caller that the token names, or `None` for whatever is not a token of ours that is valid now.
+    #[must_use]
+    pub fn verify(&self, token: &str) -> Option<Caller> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        if header.typ.as_deref() != Some(TYPE) {
+            return None;
+        }
+        let key = self.keys.get(header.kid.as_deref()?)?;
+        let Claims { sub, sid, roles, .. } = jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
+        Some(Caller { user_id: sub, session_id: sid, roles })
+    }
+}
+
+fn issuer() -> Result<Arc<str>, ConfigError> {
+    Ok(format!("souk-{}", environment::required(environment::STAGE)?).into())
+}
+
+/// Has jsonwebtoken use ring, the one crypto provider here, and refuse every algorithm but EdDSA.
+fn install_crypto() {
+    static PROVIDER: CryptoProvider = CryptoProvider {
+        signer_factory: |algorithm, key| match algorithm {
+            Algorithm::EdDSA => Ok(Box::new(Ed25519Signer::new(key)?)),
+            _ => Err(ErrorKind::InvalidAlgorithm.into()),
+        },
+        verifier_factory: |algorithm, key| match algorithm {
+            Algorithm::EdDSA => Ok(Box::new(Ed25519Verifier(key.try_get_as_bytes()?.to_vec()))),
+            _ => Err(ErrorKind::InvalidAlgorithm.into()),
+        },
+        key_utils: KeyUtils::new_unimplemented(),
+    };
+    // An error says that it is installed already.
+    let _ = PROVIDER.install_default();
+}
+
+struct Ed25519Signer(Ed25519KeyPair);
+
+impl Ed25519Signer {
+    fn new(key: &EncodingKey) -> Result<Self, JwtError> {
+        Ed25519KeyPair::from_pkcs8(key.as_bytes()).map(Self).map_err(|_| ErrorKind::InvalidEddsaKey.into())
+    }
+}
+
+impl Signer<Vec<u8>> for Ed25519Signer {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+        Ok(self.0.sign(message).as_ref().to_vec())
+    }
+}
+
+impl JwtSigner for Ed25519Signer {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}
+
+struct Ed25519Verifier(Vec<u8>);
+
+impl Verifier<Vec<u8>> for Ed25519Verifier {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
+        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).map_err(|_| SignatureError::new())
+    }
+}
+
+impl JwtVerifier for Ed25519Verifier {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::EdDSA
+    }
+}

@@ -1,0 +1,69 @@
+//! The functions that no client calls: the authorizer, queue consumers and tasks.
+
+use serde::Serialize;
+
+use crate::{
+    auth::token::TokenVerifier,
+    consumer,
+    contract::Function,
+    lambda,
+    lambda::Deployment,
+    mail::Ses,
+    queue::{EmailQueue, Queue},
+    store::{Mongodb, Mysql},
+    task,
+};
+
+/// Decides for API Gateway whether a request may go on.
+pub struct Authorizer;
+
+const _: () = {
+    crate::needs!(Needs { tokens: TokenVerifier });
+
+    impl Function for Authorizer {
+        const NAME: &'static str = "authorizer";
+        type Needs = Needs;
+        type Kind = lambda::Authorizer;
+    }
+};
+
+consumer! {
+    /// Sends the mails of the email queue.
+    OnEmail = "on-email" {
+        queue: EmailQueue,
+        batch_size: 10,
+        needs: { mysql: Mysql, mongodb: Mongodb, ses: Ses },
+    }
+}
+
+task! {
+    /// Sends what was committed to an outbox and did not leave at once. Runs every minute.
+    OutboxRelay = "outbox-relay" {
+        event: serde::de::IgnoredAny,
+        output: Relayed,
+        needs: { mysql: Mysql, mongodb: Mongodb, email: Queue<EmailQueue> },
+    }
+}
+
+/// What one run of the relay did.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Relayed {
+    pub sent: usize,
+    pub failed: usize,
+}
+
+task! {
+    /// Brings the databases to the shape that this release expects. Runs at every deployment, before the functions that need it.
+    Migrate = "migrate" {
+        event: Deployment,
+        output: Migrated,
+        needs: { mysql: Mysql, mongodb: Mongodb },
+    }
+}
+
+/// How many migrations and indexes are in place.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Migrated {
+    pub migrations: usize,
+    pub indexes: usize,
+}

@@ -1,0 +1,175 @@
+//! An HTTP endpoint's declaration.
+
+use garde::Validate;
+use serde::{Serialize, de::DeserializeOwned};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Access, AccessRule, Function};
+use crate::{
+    error::{ApiError, Problem},
+    lambda::IdempotencyKey,
+};
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::upper_case_acronyms, reason = "methods are written so: RFC 9110")]
+pub enum Method {
+    GET,
+    POST,
+    PUT,
+    PATCH,
+    DELETE,
+}
+
+impl Method {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GET => "GET",
+            Self::POST => "POST",
+            Self::PUT => "PUT",
+            Self::PATCH => "PATCH",
+            Self::DELETE => "DELETE",
+        }
+    }
+}
+
+/// An endpoint: one route of the HTTP API and the function behind it. Declared with [`crate::endpoint!`].
+pub trait Endpoint: Function {
+    const METHOD: Method;
+    /// With parameters in braces, as API Gateway and OpenAPI write it.
+    const PATH: &'static str;
+    /// `METHOD PATH`: how API Gateway names the route.
+    const ROUTE_KEY: &'static str;
+    /// One sentence for the OpenAPI document.
+    const SUMMARY: &'static str;
+    /// The status of a successful reply.
+    const STATUS: u16;
+    /// The problems it may answer beyond those that follow from its access rule, body and needs.
+    const PROBLEMS: &'static [Problem];
+
+    type Access: AccessRule;
+    type Idempotency: Idempotency;
+    type Path: DeserializeOwned + Validate<Context = ()> + IntoParams + Send;
+    type Query: DeserializeOwned + Validate<Context = ()> + IntoParams + Send;
+    type Body: crate::lambda::FromBody + Send;
+    type Reply: Serialize + ToSchema + Send;
+}
+
+/// An endpoint's route, for the authorizer's table.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// The function's name, which is also the `operationId`.
+    pub name: &'static str,
+    /// `METHOD PATH`.
+    pub route_key: &'static str,
+    pub access: Access,
+}
+
+impl Route {
+    #[must_use]
+    pub const fn of<E: Endpoint>() -> Self {
+        Self { name: E::NAME, route_key: E::ROUTE_KEY, access: E::Access::ACCESS }
+    }
+}
+
+/// Whether an endpoint asks for an `Idempotency-Key` header.
+pub trait Idempotency: Send + Sync + 'static {
+    const REQUIRED: bool;
+    /// What the handler gets of it.
+    type Key: Send;
+
+    /// Takes the header's value and what the payload was.
+    ///
+    /// # Errors
+    /// When the header is required and missing, or is not a key.
+    fn key(header: Option<&str>, payload: &[u8]) -> Result<Self::Key, ApiError>;
+}
+
+/// The header is not looked at.
+pub struct NotKeyed;
+
+impl Idempotency for NotKeyed {
+    const REQUIRED: bool = false;
+    type Key = ();
+
+    fn key(_: Option<&str>, _: &[u8]) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+/// The header is required.
+pub struct Keyed;
+
+impl Idempotency for Keyed {
+    const REQUIRED: bool = true;
+    type Key = IdempotencyKey;
+
+    fn key(header: Option<&str>, payload: &[u8]) -> Result<IdempotencyKey, ApiError> {
+        IdempotencyKey::new(header, payload)
+    }
+}
+
+/// Declares an endpoint.
+///
+/// ```ignore
+/// endpoint! {
+///     /// Takes an order back before it ships.
+///     OrdersCancel = "orders-cancel" POST "/v1/orders/{id}/cancel" {
+///         access: User,
+///         path: OrderPath,
+///         reply: 200 Order,
+///         problems: [NotFound],
+///         needs: { mysql: Mysql },
+///     }
+/// }
+/// ```
+///
+/// `idempotency`, `path`, `query`, `body` and `problems` may be left out.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! endpoint {
+    (
+        $(#[doc = $summary:literal])+
+        $name:ident = $function:literal $method:ident $route:literal {
+            access: $access:ty,
+            $(idempotency: $idempotency:ty,)?
+            $(path: $path:ty,)?
+            $(query: $query:ty,)?
+            $(body: $body:ty,)?
+            reply: $status:literal $reply:ty,
+            $(problems: [$($problem:ident),* $(,)?],)?
+            needs: { $($field:ident: $resource:ty),* $(,)? } $(,)?
+        }
+    ) => {
+        $(#[doc = $summary])+
+        pub struct $name;
+
+        const _: () = {
+            $crate::needs!(Needs { $($field: $resource),* });
+
+            impl $crate::contract::Function for $name {
+                const NAME: &'static str = $function;
+                type Needs = Needs;
+                type Kind = $crate::lambda::Http;
+            }
+
+            impl $crate::contract::Endpoint for $name {
+                const METHOD: $crate::contract::Method = $crate::contract::Method::$method;
+                const PATH: &'static str = $route;
+                const ROUTE_KEY: &'static str = concat!(stringify!($method), " ", $route);
+                const SUMMARY: &'static str = concat!($($summary),+);
+                const STATUS: u16 = $status;
+                const PROBLEMS: &'static [$crate::error::Problem] = &[$($($crate::error::Problem::$problem),*)?];
+                type Access = $access;
+                type Idempotency = $crate::endpoint!(@or $crate::contract::NotKeyed $(, $idempotency)?);
+                type Path = $crate::endpoint!(@or $crate::contract::NoPath $(, $path)?);
+                type Query = $crate::endpoint!(@or $crate::contract::NoQuery $(, $query)?);
+                type Body = $crate::endpoint!(@or $crate::contract::NoBody $(, $body)?);
+                type Reply = $reply;
+            }
+        };
+    };
+    (@or $default:ty) => { $default };
+    (@or $default:ty, $given:ty) => { $given };
+}

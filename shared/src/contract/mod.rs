@@ -1,0 +1,44 @@
+//! What a function is: declared once as a type, in [`crate::api`], [`crate::consumers`] or [`crate::tasks`].
+//!
+//! From the declarations come the OpenAPI document, the authorizer's route table and `cargo xtask routes`; `template.yaml` is
+//! tested against them. A function's crate names its declaration in [`crate::lambda!`], and is handed what it declares.
+
+mod access;
+mod endpoint;
+mod openapi;
+mod params;
+mod resource;
+
+pub use access::{Access, AccessRule, Public, Requires, User};
+pub use endpoint::{Endpoint, Idempotency, Keyed, Method, NotKeyed, Route};
+pub(crate) use openapi::reference;
+pub use openapi::{Document, document, problems};
+pub use params::{NoBody, NoPath, NoQuery};
+pub use resource::{Grant, Needs, Opener, Requirements, Resource, Target};
+
+/// A declared function, of whatever kind.
+pub trait Function: Sized + Send + Sync + 'static {
+    /// The package, the binary, the directory under `functions/`, and the end of the Lambda's name.
+    const NAME: &'static str;
+    /// The stores, queues and secrets that the handler is handed.
+    type Needs: Needs;
+    /// What calls it: see [`crate::lambda`].
+    type Kind;
+}
+
+/// Whether two names are the same, at compile time.
+#[must_use]
+pub const fn same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < left.len() {
+        if left[at] != right[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}

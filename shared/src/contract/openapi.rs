@@ -1,0 +1,159 @@
+//! The OpenAPI 3.1 document, made from the endpoints' declarations.
+
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::{
+        Components, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
+        RefOr, Required, ResponseBuilder,
+        path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+        request_body::RequestBodyBuilder,
+        schema::{Object, ObjectBuilder, Schema, Type},
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs};
+use crate::{
+    error::{FieldError, Problem, ProblemDocument},
+    lambda::FromBody,
+};
+
+/// The document.
+pub type Document = OpenApi;
+
+const SCHEME: &str = "accessToken";
+
+/// The document of all endpoints.
+#[must_use]
+pub fn document() -> Document {
+    let mut schemas = Vec::new();
+    let mut paths = PathsBuilder::new();
+    macro_rules! operations {
+        ($($endpoint:ty,)+) => {
+            $(paths = paths.path(<$endpoint as Endpoint>::PATH, {
+                let operation = operation::<$endpoint>(&mut schemas);
+                utoipa::openapi::PathItem::new(method(<$endpoint as Endpoint>::METHOD), operation)
+            });)+
+        };
+    }
+    crate::for_each_endpoint!(operations);
+    reference::<ProblemDocument>(&mut schemas);
+    reference::<FieldError>(&mut schemas);
+
+    let info = InfoBuilder::new()
+        .title("Souk")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("A serverless commerce backend. Errors are problem+json (RFC 9457)."))
+        .build();
+    OpenApiBuilder::new().info(info).paths(paths).components(Some(components(schemas))).build()
+}
+
+/// A reference to a type's schema, which is added to `schemas` with all it refers to.
+pub(crate) fn reference<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> RefOr<Schema> {
+    let name = T::name();
+    T::schemas(schemas);
+    schemas.push((name.to_string(), T::schema()));
+    Ref::from_schema_name(name).into()
+}
+
+fn components(schemas: Vec<(String, RefOr<Schema>)>) -> Components {
+    let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    let mut components = ComponentsBuilder::new().security_scheme(SCHEME, SecurityScheme::Http(bearer));
+    for (name, schema) in schemas {
+        components = components.schema(name, schema);
+    }
+    components.build()
+}
+
+const fn method(method: Method) -> HttpMethod {
+    match method {
+        Method::GET => HttpMethod::Get,
+        Method::POST => HttpMethod::Post,
+        Method::PUT => HttpMethod::Put,
+        Method::PATCH => HttpMethod::Patch,
+        Method::DELETE => HttpMethod::Delete,
+    }
+}
+
+fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operation {
+    let area = E::PATH.trim_start_matches("/v1").split('/').nth(1).unwrap_or_default();
+    let mut operation = OperationBuilder::new()
+        .operation_id(Some(E::NAME))
+        .summary(Some(E::SUMMARY.trim()))
+        .tag(area)
+        .parameters(Some(parameters::<E>()));
+    match E::Access::ACCESS {
+        Access::Public => {}
+        Access::User => operation = operation.security(SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, [])),
+        Access::Permission(permission) => {
+            operation = operation
+                .security(SecurityRequirement::new::<_, [&str; 0], &str>(SCHEME, []))
+                .description(Some(format!("Asks for the permission `{}`.", permission.as_str())));
+        }
+    }
+    if let Some(schema) = E::Body::describe(schemas) {
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
+        operation = operation.request_body(Some(body.build()));
+    }
+    let content = ContentBuilder::new().schema(Some(reference::<E::Reply>(schemas))).build();
+    let reply = ResponseBuilder::new().description("Done").content("application/json", content);
+    operation = operation.response(E::STATUS.to_string(), reply);
+    for (status, problems) in by_status(&problems::<E>()) {
+        let schema = Ref::from_schema_name(ProblemDocument::name());
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let text = problems.iter().map(|problem| format!("{} (`{}`)", problem.title(), problem.urn()));
+        let text = text.collect::<Vec<_>>().join("; ");
+        operation = operation
+            .response(status.to_string(), ResponseBuilder::new().description(text).content("application/problem+json", content));
+    }
+    operation.build()
+}
+
+fn parameters<E: Endpoint>() -> Vec<Parameter> {
+    let mut parameters = E::Path::into_params(|| Some(ParameterIn::Path));
+    parameters.extend(E::Query::into_params(|| Some(ParameterIn::Query)));
+    if E::Idempotency::REQUIRED {
+        let schema: Object = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
+        parameters.push(
+            ParameterBuilder::new()
+                .name("Idempotency-Key")
+                .parameter_in(ParameterIn::Header)
+                .required(Required::True)
+                .description(Some("Names this request: sent again with the same key, it happens once."))
+                .schema(Some(schema))
+                .build(),
+        );
+    }
+    parameters
+}
+
+/// What an endpoint may answer instead of its reply: what it declares, and what follows from the rest of its declaration.
+#[must_use]
+pub fn problems<E: Endpoint>() -> Vec<Problem> {
+    let mut problems = vec![Problem::MalformedRequest, Problem::Internal];
+    match E::Access::ACCESS {
+        Access::Public => {}
+        Access::User => problems.push(Problem::Unauthenticated),
+        Access::Permission(_) => problems.extend([Problem::Unauthenticated, Problem::Forbidden]),
+    }
+    if E::Body::REQUIRED {
+        problems.extend([Problem::PayloadTooLarge, Problem::UnsupportedMediaType, Problem::ValidationFailed]);
+    }
+    if E::Idempotency::REQUIRED {
+        problems.push(Problem::MissingIdempotencyKey);
+    }
+    if !E::Needs::requirements().is_empty() {
+        problems.push(Problem::Unavailable);
+    }
+    problems.extend(E::PROBLEMS);
+    problems
+}
+
+fn by_status(problems: &[Problem]) -> std::collections::BTreeMap<u16, Vec<Problem>> {
+    let mut map = std::collections::BTreeMap::<u16, Vec<Problem>>::new();
+    for problem in problems {
+        map.entry(problem.status()).or_default().push(*problem);
+    }
+    map
+}

@@ -1,0 +1,113 @@
+//! Resources: the stores, queues and secrets that a function can be handed.
+//!
+//! Each knows the environment variables it is opened from and the IAM actions it uses, so that code, environment and policy
+//! are compared by a test and not by eye.
+
+use std::future::Future;
+
+use crate::{ambient::Ambient, aws::Aws, environment::ConfigError};
+
+/// An IAM action on one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grant {
+    /// For example `sqs:SendMessage`.
+    pub action: &'static str,
+    pub target: Target,
+}
+
+/// What a [`Grant`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// The secret `souk/STAGE/NAME`.
+    Secret(&'static str),
+    /// The queue `souk-STAGE-NAME`.
+    Queue(&'static str),
+    /// The SES identity that mail is sent from.
+    EmailIdentity,
+}
+
+/// What has to be in place for a resource to open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Requirements {
+    /// Environment variables, all of them required.
+    pub environment: &'static [&'static str],
+    /// IAM actions of the function's role.
+    pub grants: &'static [Grant],
+}
+
+/// Something a function can be handed. Clones share one connection or pool.
+pub trait Resource: Clone + Send + Sync + 'static {
+    const REQUIREMENTS: Requirements;
+
+    /// Reads the configuration. Connects to nothing: a store that is down must not keep a function from answering.
+    ///
+    /// # Errors
+    /// When the environment does not hold what [`Resource::REQUIREMENTS`] says.
+    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+
+    /// Connects while the environment starts, so that the first request need not. Failing is not an error: the first use tries again.
+    fn warm(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// What resources are opened with.
+pub struct Opener {
+    /// AWS clients, which share one configuration and one HTTP client.
+    pub aws: Aws,
+    pub ambient: Ambient,
+}
+
+/// The resources of one function; implemented by the `needs` of a declaration.
+pub trait Needs: Clone + Send + Sync + 'static {
+    /// What has to be in place for all of them.
+    fn requirements() -> Vec<Requirements>;
+
+    /// Opens all of them.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`].
+    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+
+    /// Warms all of them, side by side.
+    fn warm(&self) -> impl Future<Output = ()> + Send;
+}
+
+impl Needs for () {
+    fn requirements() -> Vec<Requirements> {
+        Vec::new()
+    }
+
+    fn open(_: &Opener) -> Result<Self, ConfigError> {
+        Ok(())
+    }
+
+    async fn warm(&self) {}
+}
+
+/// Declares the struct behind a declaration's `needs`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! needs {
+    ($name:ident { $($field:ident: $resource:ty),* $(,)? }) => {
+        #[derive(Clone)]
+        pub struct $name { $(pub $field: $resource,)* }
+
+        impl $crate::contract::Needs for $name {
+            fn requirements() -> Vec<$crate::contract::Requirements> {
+                vec![$(<$resource as $crate::contract::Resource>::REQUIREMENTS,)*]
+            }
+
+            fn open(
+                #[allow(unused_variables, reason = "not used where nothing is needed")]
+                opener: &$crate::contract::Opener,
+            ) -> Result<Self, $crate::environment::ConfigError> {
+                Ok(Self { $($field: <$resource as $crate::contract::Resource>::open(opener)?,)* })
+            }
+
+            async fn warm(&self) {
+                tokio::join!($($crate::contract::Resource::warm(&self.$field),)*);
+            }
+        }
+    };
+}

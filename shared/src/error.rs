@@ -1,0 +1,248 @@
+//! Errors, and the one place where they become replies: problem+json (RFC 9457).
+//!
+//! What a client may learn is in [`Problem`]; what went wrong inside is the `cause`, which is logged and never sent.
+
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
+
+use serde::Serialize;
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+macro_rules! problems {
+    ($($(#[doc = $doc:literal])+ $name:ident = $status:literal $slug:literal $title:literal,)+) => {
+        /// Every kind of error that a client can be told of. The `type` of each is stable: clients may branch on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Problem { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Problem {
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The HTTP status code.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)+ }
+            }
+
+            /// The `type`: a URN that never changes.
+            #[must_use]
+            pub const fn urn(self) -> &'static str {
+                match self { $(Self::$name => concat!("urn:souk:problem:", $slug),)+ }
+            }
+
+            /// The `title`: one short phrase, the same for every occurrence.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+problems! {
+    /// The request cannot be read: broken JSON, an id that is none, bytes that are not UTF-8.
+    MalformedRequest = 400 "malformed-request" "The request cannot be read",
+    /// The endpoint asks for an `Idempotency-Key` header.
+    MissingIdempotencyKey = 400 "missing-idempotency-key" "An Idempotency-Key header is required",
+    /// No valid access token came with the request.
+    Unauthenticated = 401 "unauthenticated" "A valid access token is required",
+    /// The login's credentials do not match; which of them, is not said.
+    InvalidCredentials = 401 "invalid-credentials" "The credentials are not valid",
+    /// The caller is known, and may not do this.
+    Forbidden = 403 "forbidden" "You may not do this",
+    /// There is no such thing, or not for this caller.
+    NotFound = 404 "not-found" "Not found",
+    /// A product with this SKU exists.
+    SkuTaken = 409 "sku-taken" "The SKU is taken",
+    /// At least one product has fewer units than were ordered. Nothing was changed.
+    OutOfStock = 409 "out-of-stock" "Not enough in stock",
+    /// A request with the same idempotency key is being worked on.
+    RequestInProgress = 409 "request-in-progress" "The same request is in progress",
+    /// The body is over 1 MiB.
+    PayloadTooLarge = 413 "payload-too-large" "The body is too large",
+    /// The body is not `application/json`.
+    UnsupportedMediaType = 415 "unsupported-media-type" "The body must be application/json",
+    /// The request reads well, but a value is not allowed; `errors` says which.
+    ValidationFailed = 422 "validation-failed" "A value is not allowed",
+    /// The idempotency key was used for another payload.
+    IdempotencyKeyReused = 422 "idempotency-key-reused" "The idempotency key belongs to another request",
+    /// A defect on our side.
+    Internal = 500 "internal" "Something went wrong",
+    /// A store or a queue does not answer; worth repeating after `Retry-After`.
+    Unavailable = 503 "unavailable" "Temporarily unavailable",
+}
+
+/// One field that is not allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Where, as a path into the body: `lines[0].quantity`.
+    pub field: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// An error on its way to becoming a reply.
+#[derive(Debug)]
+pub struct ApiError(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    problem: Problem,
+    detail: Option<Cow<'static, str>>,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    cause: Option<Cause>,
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(Inner { problem, detail: None, errors: Vec::new(), retry_after: None, cause: None }))
+    }
+}
+
+impl ApiError {
+    /// A problem with a sentence for the client about this occurrence.
+    pub fn new(problem: Problem, detail: impl Into<Cow<'static, str>>) -> Self {
+        let mut error = Self::from(problem);
+        error.0.detail = Some(detail.into());
+        error
+    }
+
+    /// One field is not allowed.
+    pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError { field: field.into(), detail: detail.into() }])
+    }
+
+    /// Some fields are not allowed.
+    #[must_use]
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let mut error = Self::from(Problem::ValidationFailed);
+        error.0.errors = errors;
+        error
+    }
+
+    /// A defect: the cause is logged, the client learns nothing of it.
+    pub fn internal(cause: impl Into<Cause>) -> Self {
+        let mut error = Self::from(Problem::Internal);
+        error.0.cause = Some(cause.into());
+        error
+    }
+
+    /// Something we depend on does not answer.
+    pub fn unavailable(cause: impl Into<Cause>) -> Self {
+        let mut error = Self::from(Problem::Unavailable);
+        error.0.cause = Some(cause.into());
+        error.0.retry_after = Some(Duration::from_secs(1));
+        error
+    }
+
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        self.0.problem
+    }
+
+    /// What to wait before trying again.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// The cause with all it was caused by, for the log.
+    #[must_use]
+    pub fn cause(&self) -> Option<String> {
+        self.0.cause.as_ref().map(|cause| chain(cause.as_ref()))
+    }
+
+    /// The reply's body.
+    #[must_use]
+    pub fn document<'a>(&'a self, request_id: &'a str) -> ProblemDocument<'a> {
+        let Inner { problem, detail, errors, .. } = &*self.0;
+        ProblemDocument {
+            kind: problem.urn(),
+            title: problem.title(),
+            status: problem.status(),
+            detail: detail.as_deref(),
+            errors,
+            request_id,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.problem.title())?;
+        self.cause().map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+/// An error and what caused it, in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Many errors already repeat their source in their own text.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// The body of every error reply (RFC 9457).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Problem)]
+pub struct ProblemDocument<'a> {
+    /// What happened, as a URN that never changes.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The same as a short phrase.
+    title: &'static str,
+    /// The HTTP status code.
+    status: u16,
+    /// More about this occurrence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    /// The fields that are not allowed.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    /// Names this request in our logs.
+    request_id: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_never_reaches_the_client() {
+        let error = ApiError::internal("password=hunter2");
+        let body = serde_json::to_string(&error.document("r-1")).unwrap();
+        assert!(!body.contains("hunter2"), "{body}");
+        assert_eq!(error.cause().as_deref(), Some("password=hunter2"));
+    }
+
+    #[test]
+    fn every_problem_has_a_type_of_its_own() {
+        let urns: std::collections::HashSet<_> = Problem::ALL.iter().map(|problem| problem.urn()).collect();
+        assert_eq!(urns.len(), Problem::ALL.len());
+    }
+
+    #[test]
+    fn a_document_has_the_members_of_rfc_9457() {
+        let body = serde_json::to_value(ApiError::field("sku", "is empty").document("r-1")).unwrap();
+        assert_eq!(
+            body,
+            serde_json::json!({
+                "type": "urn:souk:problem:validation-failed",
+                "title": "A value is not allowed",
+                "status": 422,
+                "errors": [{ "field": "sku", "detail": "is empty" }],
+                "requestId": "r-1",
+            })
+        );
+    }
+}

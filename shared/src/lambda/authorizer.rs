@@ -1,0 +1,60 @@
+//! The Lambda authorizer (payload 2.0, simple responses): decides by the route whether a request may go on.
+
+use std::future::Future;
+
+use aws_lambda_events::apigw::{ApiGatewayV2CustomAuthorizerSimpleResponse, ApiGatewayV2CustomAuthorizerV2Request};
+use tokio::time::Instant;
+
+use super::{Call, Serve};
+use crate::{
+    auth::{Caller, CallerContext},
+    contract::{Function, Route},
+    error::Problem,
+};
+
+/// The kind of a function that decides for API Gateway.
+pub struct Authorizer;
+
+/// What the authorizer is asked about: a route, and the token that came with the request.
+pub struct Bearer {
+    /// As in [`Route::route_key`]; of a route that the contract does not know, there is none.
+    pub route: Option<&'static Route>,
+    /// What follows `Bearer ` in the `Authorization` header.
+    pub token: Option<String>,
+}
+
+/// What the authorizer answers: the caller, or why not.
+pub type Decision = Result<Caller, Problem>;
+
+impl<F, H, O> Serve<F, H, O> for Authorizer
+where
+    F: Function<Kind = Self>,
+    H: Fn(F::Needs, Bearer) -> O + Send + Sync,
+    O: Future<Output = Decision> + Send,
+{
+    type Output = ApiGatewayV2CustomAuthorizerSimpleResponse<CallerContext>;
+
+    async fn serve(call: Call<F>, handler: H) -> Result<Self::Output, String> {
+        let started = Instant::now();
+        let event: ApiGatewayV2CustomAuthorizerV2Request = serde_json::from_str(call.event.get())
+            .map_err(|error| format!("not an authorizer event of payload version 2.0: {error}"))?;
+        let route_key = event.route_key.as_deref().unwrap_or_default();
+        let decision = handler(call.needs, Bearer { route: crate::api::route(route_key), token: token(&event) }).await;
+
+        let latency_ms = started.elapsed().as_secs_f64() * 1e3;
+        let problem = decision.as_ref().err().map(|problem| problem.urn());
+        tracing::info!(route = route_key, allowed = decision.is_ok(), problem, latency_ms, "authorization");
+
+        let mut response = ApiGatewayV2CustomAuthorizerSimpleResponse::default();
+        response.is_authorized = decision.is_ok();
+        response.context = decision.map(|caller| caller.to_context()).unwrap_or_default();
+        Ok(response)
+    }
+}
+
+/// The bearer token (RFC 6750). The scheme's case does not matter (RFC 9110, 11.1).
+fn token(event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<String> {
+    let header = event.headers.get("authorization")?.to_str().ok()?;
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}

@@ -1,0 +1,82 @@
+//! What a handler answers.
+
+use aws_lambda_events::{
+    apigw::ApiGatewayV2httpResponse,
+    encodings::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+};
+use serde::Serialize;
+
+use crate::error::ApiError;
+
+/// A successful reply: a value, or the JSON text of one, and headers. A plain value turns into one.
+pub struct Reply<T> {
+    content: Content<T>,
+    headers: Vec<(HeaderName, String)>,
+    status: Option<u16>,
+}
+
+enum Content<T> {
+    Value(T),
+    Json(String),
+}
+
+impl<T> From<T> for Reply<T> {
+    fn from(value: T) -> Self {
+        Self { content: Content::Value(value), headers: Vec::new(), status: None }
+    }
+}
+
+impl<T: Serialize> Reply<T> {
+    /// A reply whose JSON text is there already: from the cache, or kept for a repeated request.
+    #[must_use]
+    pub fn json(text: String) -> Self {
+        Self { content: Content::Json(text), headers: Vec::new(), status: None }
+    }
+
+    /// Adds a header. `name` is in lower case.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((HeaderName::from_static(name), value.into()));
+        self
+    }
+
+    /// Answers with another status than the declared one.
+    #[must_use]
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    pub(super) fn into_response(self, status: u16) -> Result<ApiGatewayV2httpResponse, ApiError> {
+        let text = match self.content {
+            Content::Value(value) => serde_json::to_string(&value).map_err(ApiError::internal)?,
+            Content::Json(text) => text,
+        };
+        let mut response = response(self.status.unwrap_or(status), "application/json", text);
+        for (name, value) in self.headers {
+            response.headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
+        }
+        Ok(response)
+    }
+}
+
+/// The reply to a request that failed.
+pub(super) fn problem(error: &ApiError, request_id: &str) -> ApiGatewayV2httpResponse {
+    let text = serde_json::to_string(&error.document(request_id)).unwrap_or_default();
+    let mut response = response(error.problem().status(), "application/problem+json", text);
+    if let Some(wait) = error.retry_after() {
+        response.headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+    }
+    response
+}
+
+fn response(status: u16, media_type: &'static str, text: String) -> ApiGatewayV2httpResponse {
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = status.into();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers = headers;
+    response.body = Some(Body::Text(text));
+    response
+}

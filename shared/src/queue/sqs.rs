@@ -1,0 +1,126 @@
+//! Sending to SQS.
+
+use std::{marker::PhantomData, sync::Arc, time::Duration};
+
+use aws_sdk_sqs::{Client, types::SendMessageBatchRequestEntry};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::{Outgoing, QueueContract};
+use crate::{
+    aws::Aws,
+    contract::{Grant, Opener, Requirements, Resource, Target},
+    environment::{self, ConfigError},
+    error::chain,
+    store::outbox::Claimed,
+};
+
+/// The most entries of one batch.
+const BATCH: usize = 10;
+/// How long a request waits for its message to leave, before it leaves that to the relay.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The sending end of a queue.
+pub struct Queue<Q> {
+    aws: Aws,
+    client: Arc<OnceCell<Client>>,
+    url: Arc<str>,
+    contract: PhantomData<fn() -> Q>,
+}
+
+impl<Q> Clone for Queue<Q> {
+    fn clone(&self) -> Self {
+        Self {
+            aws: self.aws.clone(),
+            client: Arc::clone(&self.client),
+            url: Arc::clone(&self.url),
+            contract: PhantomData,
+        }
+    }
+}
+
+/// A message did not leave.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the queue did not take it: {0}")]
+pub struct SendError(String);
+
+impl SendError {
+    /// No queue of this name is known here.
+    #[must_use]
+    pub fn no_such_queue(name: &str) -> Self {
+        Self(format!("there is no queue {name}"))
+    }
+}
+
+impl<Q: QueueContract> Resource for Queue<Q> {
+    const REQUIREMENTS: Requirements = Requirements {
+        environment: &[Q::URL],
+        grants: &[Grant { action: "sqs:SendMessage", target: Target::Queue(Q::NAME) }],
+    };
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self {
+            aws: opener.aws.clone(),
+            client: Arc::default(),
+            url: environment::required(Q::URL)?.into(),
+            contract: PhantomData,
+        })
+    }
+
+    async fn warm(&self) {
+        self.client().await;
+    }
+}
+
+impl<Q: QueueContract> Queue<Q> {
+    /// Sends one message, within the patience of a request.
+    pub(super) async fn send_now(&self, message: &Outgoing) -> Result<(), SendError> {
+        let send = self.client().await.send_message().queue_url(&*self.url).message_body(&message.envelope).send();
+        match tokio::time::timeout(PATIENCE, send).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(SendError(chain(&error))),
+            Err(_) => Err(SendError(format!("no answer within {PATIENCE:?}"))),
+        }
+    }
+
+    /// Sends outbox rows, ten at a time; each with its own result.
+    #[tracing::instrument(name = "sqs.send_all", skip_all)]
+    pub async fn send_all(&self, rows: &[&Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
+        let mut results = Vec::with_capacity(rows.len());
+        for batch in rows.chunks(BATCH) {
+            results.extend(self.send_batch(batch).await);
+        }
+        results
+    }
+
+    async fn send_batch(&self, rows: &[&Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
+        let mut request = self.client().await.send_message_batch().queue_url(&*self.url);
+        for row in rows {
+            let entry = SendMessageBatchRequestEntry::builder().id(row.id.simple().to_string()).message_body(&row.envelope);
+            request = match entry.build() {
+                Ok(entry) => request.entries(entry),
+                Err(error) => return every(rows, &SendError(chain(&error))),
+            };
+        }
+        let output = match request.send().await {
+            Ok(output) => output,
+            Err(error) => return every(rows, &SendError(chain(&error))),
+        };
+        let taken = |id: Uuid| output.successful().iter().any(|entry| entry.id() == id.simple().to_string());
+        let reason = |id: Uuid| {
+            let failed = output.failed().iter().find(|entry| entry.id() == id.simple().to_string());
+            failed.and_then(|entry| entry.message()).unwrap_or("not in the reply").to_owned()
+        };
+        rows.iter()
+            .map(|row| (row.id, if taken(row.id) { Ok(()) } else { Err(SendError(reason(row.id))) }))
+            .collect()
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(async || Client::new(self.aws.config().await)).await
+    }
+}
+
+fn every(rows: &[&Claimed], error: &SendError) -> Vec<(Uuid, Result<(), SendError>)> {
+    rows.iter().map(|row| (row.id, Err(error.clone()))).collect()
+}

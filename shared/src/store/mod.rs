@@ -1,0 +1,48 @@
+//! The stores: every query of the system is in this folder, one file per table or collection.
+//!
+//! A query function takes the store's connection first, has a span of its own, and says "absent" with `Ok(None)`.
+
+pub mod cache;
+pub mod idempotency;
+pub mod migrations;
+mod mongodb;
+mod mysql;
+pub mod orders;
+pub mod outbox;
+pub mod processed_messages;
+pub mod products;
+mod redis;
+pub mod user_outbox;
+pub mod users;
+
+pub use self::{
+    mongodb::Mongodb,
+    mysql::{Contention, Mysql, retry_contention},
+    redis::Redis,
+};
+use crate::error::ApiError;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It does not answer, or cannot be logged in to. Worth repeating.
+    #[error("{store} is unavailable: {cause}")]
+    Unavailable { store: &'static str, cause: Cause },
+    /// Others were faster: a deadlock, a lock that was not freed in time. Worth repeating at once.
+    #[error("{store} is contended: {cause}")]
+    Contended { store: &'static str, cause: Cause },
+    /// It answered, and not as it should have.
+    #[error("{store} failed: {cause}")]
+    Failed { store: &'static str, cause: Cause },
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } | StoreError::Contended { .. } => Self::unavailable(error),
+            StoreError::Failed { .. } => Self::internal(error),
+        }
+    }
+}

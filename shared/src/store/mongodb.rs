@@ -1,0 +1,110 @@
+//! The MongoDB connection: DocumentDB 5.0 in AWS, a MongoDB-compatible server on the local stage.
+
+use std::{sync::Arc, time::Duration};
+
+use mongodb::{
+    Client, Database,
+    bson::doc,
+    error::{Error, ErrorKind},
+    options::{ClientOptions, Credential},
+};
+use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
+
+use super::StoreError;
+use crate::{
+    contract::{Grant, Opener, Requirements, Resource, Target},
+    environment::{self, ConfigError},
+    secret::{Credentials, Secret},
+};
+
+const STORE: &str = "MongoDB";
+const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The document store: users, sessions, notifications.
+#[derive(Clone)]
+pub struct Mongodb {
+    endpoint: Arc<str>,
+    secret: Secret,
+    database: Arc<OnceCell<Database>>,
+}
+
+impl Resource for Mongodb {
+    const REQUIREMENTS: Requirements = Requirements {
+        environment: &["SOUK_MONGODB_ENDPOINT", "SOUK_MONGODB_SECRET"],
+        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mongodb") }],
+    };
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self {
+            endpoint: environment::required("SOUK_MONGODB_ENDPOINT")?.into(),
+            secret: Secret::new(&opener.aws, environment::required("SOUK_MONGODB_SECRET")?),
+            database: Arc::default(),
+        })
+    }
+
+    async fn warm(&self) {
+        if let Err(error) = self.ping().await {
+            tracing::warn!(error = %error, "no MongoDB connection yet");
+        }
+    }
+}
+
+impl Mongodb {
+    /// The database; its client is made at first use.
+    ///
+    /// # Errors
+    /// When the credentials cannot be had, or the endpoint is not a MongoDB connection string.
+    pub async fn database(&self) -> Result<&Database, StoreError> {
+        self.database
+            .get_or_try_init(async || {
+                let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
+                let mut options = ClientOptions::parse(&*self.endpoint).await?;
+                if !credentials.username.is_empty() {
+                    let source = options.credential.as_ref().and_then(|credential| credential.source.clone());
+                    options.credential = Some(
+                        Credential::builder()
+                            .username(credentials.username)
+                            .password(credentials.password.expose_secret().to_owned())
+                            .source(source)
+                            .build(),
+                    );
+                }
+                options.server_selection_timeout = Some(SERVER_SELECTION_TIMEOUT);
+                options.connect_timeout = Some(CONNECT_TIMEOUT);
+                options.max_pool_size = Some(environment::concurrency());
+                options.retry_writes = Some(false); // DocumentDB has none
+                let client = Client::with_options(options)?;
+                Ok(client.default_database().unwrap_or_else(|| client.database("souk")))
+            })
+            .await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    #[tracing::instrument(name = "mongodb.ping", skip_all)]
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.database().await?.run_command(doc! { "ping": 1 }).await?;
+        Ok(())
+    }
+}
+
+fn unavailable(cause: impl Into<super::Cause>) -> StoreError {
+    StoreError::Unavailable { store: STORE, cause: cause.into() }
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        match *error.kind {
+            ErrorKind::Io(_)
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::DnsResolve { .. } => unavailable(error),
+            _ => Self::Failed { store: STORE, cause: Box::new(error) },
+        }
+    }
+}

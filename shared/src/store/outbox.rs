@@ -1,0 +1,184 @@
+//! The `outbox` table: messages that must follow a commit are rows of that commit.
+//!
+//! Whoever committed sends at once and marks the row; what that misses, the relay sends. A row is leased to whoever sends it by
+//! moving `available_at` ahead.
+
+use std::future::Future;
+
+use sqlx::{MySqlConnection, QueryBuilder, Row};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{Mysql, StoreError};
+use crate::queue::Outgoing;
+
+/// How long a row is left to the one who is sending it.
+pub const LEASE: Duration = Duration::seconds(30);
+/// How long a sent row is kept, to be looked at.
+const KEPT: Duration = Duration::days(7);
+
+/// A row that was claimed to be sent.
+pub struct Claimed {
+    pub id: Uuid,
+    pub queue: String,
+    pub envelope: String,
+    /// This one included.
+    pub attempts: u32,
+}
+
+/// Adds a message to the transaction, leased to the caller, who sends it right after the commit.
+#[tracing::instrument(name = "outbox.insert", skip_all)]
+pub(super) async fn insert(
+    connection: &mut MySqlConnection,
+    message: &Outgoing,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO outbox (id, queue, envelope, attempts, available_at, locked_by, created_at) VALUES (?, ?, ?, 1, ?, ?, ?)",
+    )
+    .bind(message.id)
+    .bind(message.queue)
+    .bind(&message.envelope)
+    .bind(now + LEASE)
+    .bind(message.id)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Notes that the message left right after its commit.
+///
+/// # Errors
+/// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
+pub async fn sent_at_once(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
+    mysql.mark_sent(id, &[id], now).await
+}
+
+/// An outbox, as the relay sees it: of whichever store.
+pub trait Outbox: Sync {
+    /// Leases up to `limit` messages that are due to `worker`. What others hold is skipped, not waited for.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn claim(
+        &self,
+        worker: Uuid,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Vec<Claimed>, StoreError>> + Send;
+
+    /// Notes that messages were sent, as far as `worker` still holds them.
+    ///
+    /// # Errors
+    /// When the store does not answer. They are then sent once more, and the consumer drops the second one.
+    fn mark_sent(
+        &self,
+        worker: Uuid,
+        ids: &[Uuid],
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Puts a message back until `retry_at`, as far as `worker` still holds it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn mark_failed(
+        &self,
+        worker: Uuid,
+        id: Uuid,
+        retry_at: OffsetDateTime,
+        reason: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl Outbox for Mysql {
+    #[tracing::instrument(name = "outbox.claim", skip_all)]
+    async fn claim(&self, worker: Uuid, limit: u32, now: OffsetDateTime) -> Result<Vec<Claimed>, StoreError> {
+        let mut transaction = self.begin().await?;
+        let rows = sqlx::query(
+            "SELECT id, queue, envelope, attempts FROM outbox WHERE sent_at IS NULL AND available_at <= ? \
+             ORDER BY available_at LIMIT ? FOR UPDATE SKIP LOCKED",
+        )
+        .bind(now)
+        .bind(limit)
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let attempts: u32 = row.try_get("attempts")?;
+            claimed.push(Claimed {
+                id: row.try_get("id")?,
+                queue: row.try_get("queue")?,
+                envelope: row.try_get("envelope")?,
+                attempts: attempts + 1,
+            });
+        }
+        if !claimed.is_empty() {
+            let mut update = QueryBuilder::new("UPDATE outbox SET attempts = attempts + 1, locked_by = ");
+            update.push_bind(worker).push(", available_at = ").push_bind(now + LEASE);
+            push_ids(&mut update, claimed.iter().map(|row| row.id));
+            update.build().execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(claimed)
+    }
+
+    #[tracing::instrument(name = "outbox.mark_sent", skip_all)]
+    async fn mark_sent(&self, worker: Uuid, ids: &[Uuid], now: OffsetDateTime) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut update = QueryBuilder::new("UPDATE outbox SET locked_by = NULL, last_error = NULL, sent_at = ");
+        update.push_bind(now);
+        push_ids(&mut update, ids.iter().copied());
+        update.push(" AND sent_at IS NULL AND locked_by = ").push_bind(worker);
+        update.build().execute(self.pool().await?).await?;
+        Ok(())
+    }
+
+    #[tracing::instrument(name = "outbox.mark_failed", skip_all)]
+    async fn mark_failed(
+        &self,
+        worker: Uuid,
+        id: Uuid,
+        retry_at: OffsetDateTime,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE outbox SET locked_by = NULL, available_at = ?, last_error = ? WHERE id = ? AND locked_by = ?")
+            .bind(retry_at)
+            .bind(shortened(reason))
+            .bind(id)
+            .bind(worker)
+            .execute(self.pool().await?)
+            .await?;
+        Ok(())
+    }
+}
+
+/// As much of a reason as is kept.
+pub(super) fn shortened(reason: &str) -> String {
+    reason.chars().take(500).collect()
+}
+
+/// Deletes some of the rows that were sent long ago.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "outbox.purge", skip_all)]
+pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
+    let result = sqlx::query("DELETE FROM outbox WHERE sent_at < ? LIMIT 1000")
+        .bind(now - KEPT)
+        .execute(mysql.pool().await?)
+        .await?;
+    Ok(result.rows_affected())
+}
+
+fn push_ids(query: &mut QueryBuilder<sqlx::MySql>, ids: impl Iterator<Item = Uuid>) {
+    query.push(" WHERE id IN (");
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(id);
+    }
+    query.push(")");
+}

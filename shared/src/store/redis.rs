@@ -1,0 +1,184 @@
+//! The Redis connection: ElastiCache in AWS. It may always be gone: whoever uses it has another way.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+use secrecy::ExposeSecret;
+use tokio::{
+    sync::{OnceCell, RwLock},
+    time::Instant,
+};
+
+use super::StoreError;
+use crate::{
+    contract::{Grant, Opener, Requirements, Resource, Target},
+    environment::{self, ConfigError},
+    secret::{Credentials, Secret},
+};
+
+const STORE: &str = "Redis";
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(250);
+/// This many failures in a row open the breaker.
+const FAILURES: u32 = 3;
+/// How long an open breaker answers for Redis.
+const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// The cache. Each command is bounded in time, and after some failures in a row none is sent for a while.
+#[derive(Clone)]
+pub struct Redis {
+    endpoint: Arc<str>,
+    secret: Secret,
+    connection: Arc<OnceCell<ConnectionManager>>,
+    breaker: Arc<Breaker>,
+}
+
+impl Resource for Redis {
+    const REQUIREMENTS: Requirements = Requirements {
+        environment: &["SOUK_REDIS_ENDPOINT", "SOUK_REDIS_SECRET"],
+        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("redis") }],
+    };
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self {
+            endpoint: environment::required("SOUK_REDIS_ENDPOINT")?.into(),
+            secret: Secret::new(&opener.aws, environment::required("SOUK_REDIS_SECRET")?),
+            connection: Arc::default(),
+            breaker: Arc::default(),
+        })
+    }
+
+    async fn warm(&self) {
+        if let Err(error) = self.ping().await {
+            tracing::warn!(error = %error, "no Redis connection yet");
+        }
+    }
+}
+
+impl Redis {
+    /// Sends a command that may be sent twice: a connection that broke while the environment was frozen is noticed by the
+    /// first command, which is then repeated on a new one.
+    ///
+    /// # Errors
+    /// When Redis does not answer in time, answers with an error, or is left alone by the breaker.
+    pub async fn repeatable<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        if self.breaker.is_open().await {
+            return Err(unavailable("left alone after repeated failures"));
+        }
+        let result = match self.send(command).await {
+            Err(StoreError::Unavailable { .. }) => self.send(command).await,
+            result => result,
+        };
+        match &result {
+            Err(StoreError::Unavailable { .. }) => self.breaker.failed().await,
+            _ => self.breaker.succeeded(),
+        }
+        result
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    #[tracing::instrument(name = "redis.ping", skip_all)]
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.repeatable(&redis::cmd("PING")).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let mut connection = self.connection().await?.clone();
+        Ok(command.query_async(&mut connection).await?)
+    }
+
+    async fn connection(&self) -> Result<&ConnectionManager, StoreError> {
+        self.connection
+            .get_or_try_init(async || {
+                let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
+                let info = self.endpoint.as_ref().into_connection_info()?;
+                let mut settings = info.redis_settings().clone();
+                if !credentials.username.is_empty() {
+                    settings = settings.set_username(credentials.username);
+                }
+                if !credentials.password.expose_secret().is_empty() {
+                    settings = settings.set_password(credentials.password.expose_secret());
+                }
+                let client = Client::open(info.set_redis_settings(settings))?;
+                let config = ConnectionManagerConfig::new()
+                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
+                    .set_response_timeout(Some(RESPONSE_TIMEOUT))
+                    .set_number_of_retries(1)
+                    .set_max_delay(Duration::from_millis(50));
+                Ok(ConnectionManager::new_lazy_with_config(client, config)?)
+            })
+            .await
+    }
+}
+
+/// A circuit breaker: closed, open for a while after some failures in a row, then closed again for one try.
+#[derive(Default)]
+struct Breaker {
+    failures: AtomicU32,
+    open_until: RwLock<Option<Instant>>,
+}
+
+impl Breaker {
+    async fn is_open(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= FAILURES
+            && self.open_until.read().await.is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn failed(&self) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
+            *self.open_until.write().await = Some(Instant::now() + OPEN_FOR);
+        }
+    }
+
+    fn succeeded(&self) {
+        self.failures.store(0, Ordering::Relaxed);
+    }
+}
+
+fn unavailable(cause: impl Into<super::Cause>) -> StoreError {
+    StoreError::Unavailable { store: STORE, cause: cause.into() }
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_connection_refusal() {
+            unavailable(error)
+        } else {
+            Self::Failed { store: STORE, cause: Box::new(error) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_breaker_opens_after_failures_and_closes_with_time() {
+        let breaker = Breaker::default();
+        for _ in 0..FAILURES {
+            assert!(!breaker.is_open().await);
+            breaker.failed().await;
+        }
+        assert!(breaker.is_open().await);
+        tokio::time::advance(OPEN_FOR).await;
+        assert!(!breaker.is_open().await);
+        breaker.failed().await;
+        assert!(breaker.is_open().await, "one failure is enough to open it again");
+        tokio::time::advance(OPEN_FOR).await;
+        breaker.succeeded();
+        assert!(!breaker.is_open().await);
+    }
+}

@@ -1,0 +1,129 @@
+//! The `outbox` array of user documents: messages that must follow a write to MongoDB are part of that write.
+//!
+//! The same states as [`super::outbox`]: whoever wrote sends at once, the relay sends the rest, an entry is leased by moving
+//! `availableAt` ahead. A sent entry is pulled, since a document has to stay small.
+
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection,
+    bson::{self, Document, doc},
+};
+use serde::Deserialize;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Mongodb, StoreError,
+    outbox::{Claimed, LEASE, Outbox, shortened},
+    users::{from_bson_id, to_bson_id, to_bson_time},
+};
+use crate::queue::Outgoing;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Holder {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    outbox: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    id: bson::Uuid,
+    queue: String,
+    envelope: String,
+    attempts: i32,
+    available_at: bson::DateTime,
+}
+
+/// An entry for a new message, leased to the caller, who sends it right after the write.
+pub(super) fn entry(message: &Outgoing, now: OffsetDateTime) -> Document {
+    doc! {
+        "id": to_bson_id(message.id),
+        "queue": message.queue,
+        "envelope": &message.envelope,
+        "attempts": 1,
+        "availableAt": to_bson_time(now + LEASE),
+        "lockedBy": to_bson_id(message.id),
+    }
+}
+
+/// Removes the entry of a user's message that was sent right after its write.
+///
+/// # Errors
+/// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
+#[tracing::instrument(name = "user_outbox.sent_at_once", skip_all)]
+pub async fn sent_at_once(mongodb: &Mongodb, user_id: Uuid, id: Uuid) -> Result<(), StoreError> {
+    let change = doc! { "$pull": { "outbox": held(id, id) } };
+    users(mongodb).await?.update_one(doc! { "_id": to_bson_id(user_id) }, change).await?;
+    Ok(())
+}
+
+impl Outbox for Mongodb {
+    #[tracing::instrument(name = "user_outbox.claim", skip_all)]
+    async fn claim(&self, worker: Uuid, limit: u32, now: OffsetDateTime) -> Result<Vec<Claimed>, StoreError> {
+        let due = to_bson_time(now);
+        let users = self.database().await?.collection::<Holder>("users");
+        let holders = users
+            .find(doc! { "outbox.availableAt": { "$lte": due } })
+            .projection(doc! { "outbox": 1 })
+            .limit(limit.into())
+            .await?;
+        let holders: Vec<Holder> = holders.try_collect().await?;
+
+        let mut claimed = Vec::new();
+        for holder in holders {
+            for entry in holder.outbox.into_iter().filter(|entry| entry.available_at <= due) {
+                // Only one of several workers still finds the entry as it was read.
+                let unchanged = doc! { "id": entry.id, "availableAt": entry.available_at };
+                let lease = doc! {
+                    "$set": { "outbox.$.availableAt": to_bson_time(now + LEASE), "outbox.$.lockedBy": to_bson_id(worker) },
+                    "$inc": { "outbox.$.attempts": 1 },
+                };
+                let filter = doc! { "_id": holder.id, "outbox": { "$elemMatch": unchanged } };
+                if users.update_one(filter, lease).await?.modified_count == 1 {
+                    claimed.push(Claimed {
+                        id: from_bson_id(entry.id),
+                        queue: entry.queue,
+                        envelope: entry.envelope,
+                        attempts: entry.attempts.unsigned_abs() + 1,
+                    });
+                }
+            }
+        }
+        Ok(claimed)
+    }
+
+    #[tracing::instrument(name = "user_outbox.mark_sent", skip_all)]
+    async fn mark_sent(&self, worker: Uuid, ids: &[Uuid], _: OffsetDateTime) -> Result<(), StoreError> {
+        for id in ids {
+            let held = held(*id, worker);
+            let change = doc! { "$pull": { "outbox": held.clone() } };
+            users(self).await?.update_one(doc! { "outbox": { "$elemMatch": held } }, change).await?;
+        }
+        Ok(())
+    }
+
+    #[tracing::instrument(name = "user_outbox.mark_failed", skip_all)]
+    async fn mark_failed(
+        &self,
+        worker: Uuid,
+        id: Uuid,
+        retry_at: OffsetDateTime,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        let later = doc! { "outbox.$.availableAt": to_bson_time(retry_at), "outbox.$.lastError": shortened(reason) };
+        let filter = doc! { "outbox": { "$elemMatch": held(id, worker) } };
+        users(self).await?.update_one(filter, doc! { "$set": later }).await?;
+        Ok(())
+    }
+}
+
+fn held(id: Uuid, worker: Uuid) -> Document {
+    doc! { "id": to_bson_id(id), "lockedBy": to_bson_id(worker) }
+}
+
+async fn users(mongodb: &Mongodb) -> Result<Collection<Document>, StoreError> {
+    Ok(mongodb.database().await?.collection("users"))
+}
