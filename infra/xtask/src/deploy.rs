@@ -15,8 +15,9 @@ use crate::aws::{Aws, BUCKET, StackState};
 use crate::deployment::Deployment;
 use crate::files;
 use crate::interrupt;
-use crate::process::wait_until;
+use crate::process::{Process, wait_until};
 use crate::progress::{self, Heartbeat};
+use crate::servers::ministack;
 use crate::stage::{STACK, STAGE, Stage};
 use crate::tools::Tools;
 
@@ -35,8 +36,7 @@ pub fn function_name(function: &str) -> String {
 
 impl Deployer<'_> {
     /// Brings what is deployed up to date. `resolved` is what the template reads from SSM.
-    /// Returns whether anything changed.
-    pub fn run(&self, resolved: &[(String, String)]) -> Result<bool> {
+    pub fn run(&self, resolved: &[(String, String)]) -> Result<()> {
         let mut wanted = self.wanted(resolved)?;
         let state = self.aws.stack_state(STACK)?;
         let present = self.recorded()?.filter(|_| state == StackState::Usable);
@@ -45,33 +45,57 @@ impl Deployer<'_> {
                 let changed = present.changed(&wanted);
                 if changed.is_empty() {
                     progress::note("nothing to deploy");
-                    return Ok(false);
+                    return Ok(());
                 }
                 wanted.patched.clone_from(&present.patched);
                 wanted.patched.extend(changed.iter().filter(|name| !present.patched.contains(name)).cloned());
                 progress::step(&format!("new code for {}", changed.join(", ")), || self.patch(&changed))?;
             }
-            present => {
-                progress::step("sam deploy", || self.sam(state))?;
-                if let Some(present) = present {
-                    self.patch(&present.patched)?;
-                    wanted.patched = present.patched;
+            Some(present) if present.resolved == wanted.resolved => {
+                self.deploy()?;
+                wanted.patched = present.patched;
+                wanted.patched.retain(|name| wanted.functions.contains_key(name));
+                self.patch(&wanted.patched)?;
+            }
+            _ => {
+                if state != StackState::Absent {
+                    progress::step("remove the old stack", || self.delete())?;
                 }
+                self.deploy()?;
             }
         }
-        self.aws.put_parameter(RECORD, &wanted.to_text())?;
-        Ok(true)
+        self.aws.put_parameter(RECORD, &wanted.to_text())
+    }
+
+    fn deploy(&self) -> Result<()> {
+        progress::step("sam deploy", || self.sam())?;
+        // A function that already runs has opened its stores with the rights it had before.
+        Process::new(ministack::NAME, &self.stage.dir).end_children()
+    }
+
+    fn delete(&self) -> Result<()> {
+        self.aws.delete_stack(STACK)?;
+        let is_gone = || self.aws.stack_state(STACK).is_ok_and(|state| state == StackState::Absent);
+        if !wait_until(Duration::from_mins(1), is_gone) {
+            bail!("the old stack cannot be deleted: `cargo xtask down --purge` starts over");
+        }
+        Ok(())
     }
 
     fn wanted(&self, resolved: &[(String, String)]) -> Result<Deployment> {
         let mut template = fs::read(self.stage.workspace.template()).context("cannot read template.yaml")?;
-        template.extend(format!("{resolved:?}{:?}", Self::overrides()).into_bytes());
+        template.extend(format!("{:?}", Self::overrides()).into_bytes());
         let mut functions = BTreeMap::new();
         for function in self.stage.workspace.functions()? {
             let fingerprint = files::fingerprint_of_file(&self.stage.workspace.bootstrap(&function))?;
             functions.insert(function, fingerprint);
         }
-        Ok(Deployment { template: files::fingerprint(&template), functions, patched: Vec::new() })
+        Ok(Deployment {
+            template: files::fingerprint(&template),
+            resolved: files::fingerprint(format!("{resolved:?}").as_bytes()),
+            functions,
+            patched: Vec::new(),
+        })
     }
 
     fn recorded(&self) -> Result<Option<Deployment>> {
@@ -84,14 +108,8 @@ impl Deployer<'_> {
         [format!("Stage={STAGE}"), format!("Architecture={architecture}")]
     }
 
-    fn sam(&self, state: StackState) -> Result<()> {
+    fn sam(&self) -> Result<()> {
         self.aws.create_bucket()?;
-        if state == StackState::Broken {
-            self.aws.delete_stack(STACK)?;
-            wait_until(Duration::from_secs(30), || {
-                self.aws.stack_state(STACK).is_ok_and(|state| state == StackState::Absent)
-            });
-        }
         let log_path = self.stage.logs().join("sam.log");
         let log = fs::File::create(&log_path)?;
         self.forestall_update_check()?;

@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 /// What was or is to be deployed, by fingerprints.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Deployment {
-    /// Of the template and of everything it resolves while it is deployed.
+    /// Of the template and its parameters.
     pub template: String,
+    /// Of what the template reads from SSM while it is deployed. CloudFormation does not notice when that changes.
+    pub resolved: String,
     pub functions: BTreeMap<String, String>,
     /// Functions whose code was replaced since `sam deploy`: CloudFormation does not know what runs there.
     pub patched: Vec<String>,
@@ -16,7 +18,9 @@ pub struct Deployment {
 
 impl Deployment {
     pub fn is_same_stack(&self, other: &Self) -> bool {
-        self.template == other.template && self.functions.keys().eq(other.functions.keys())
+        self.template == other.template
+            && self.resolved == other.resolved
+            && self.functions.keys().eq(other.functions.keys())
     }
 
     pub fn changed(&self, other: &Self) -> Vec<String> {
@@ -25,7 +29,13 @@ impl Deployment {
     }
 
     pub fn to_text(&self) -> String {
-        json!({"template": self.template, "functions": self.functions, "patched": self.patched}).to_string()
+        json!({
+            "template": self.template,
+            "resolved": self.resolved,
+            "functions": self.functions,
+            "patched": self.patched,
+        })
+        .to_string()
     }
 
     pub fn of_text(text: &str) -> Option<Self> {
@@ -34,6 +44,7 @@ impl Deployment {
         let patched = value["patched"].as_array()?.iter();
         Some(Self {
             template: value["template"].as_str()?.to_owned(),
+            resolved: value["resolved"].as_str()?.to_owned(),
             functions: functions
                 .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
                 .collect::<Option<_>>()?,
@@ -48,7 +59,7 @@ mod tests {
 
     fn deployment(functions: &[(&str, &str)]) -> Deployment {
         let functions = functions.iter().map(|(name, print)| ((*name).to_owned(), (*print).to_owned())).collect();
-        Deployment { template: "t".to_owned(), functions, patched: vec!["health".to_owned()] }
+        Deployment { template: "t".to_owned(), resolved: "r".to_owned(), functions, patched: vec!["health".to_owned()] }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub fn write(stage: &Stage, aws: &Aws) -> Result<Vec<(String, String)>> {
         ("mongodb/endpoint", stage.mongodb.endpoint.clone()),
         ("redis/endpoint", stage.redis.endpoint.clone()),
         ("email/sender", SENDER.to_owned()),
+        ("email/identity", SENDER_ADDRESS.to_owned()),
         ("token/public-keys", keys["publicKeys"].to_string()),
     ];
     let mut written = Vec::new();

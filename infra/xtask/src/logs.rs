@@ -11,14 +11,12 @@ use crate::deploy::function_name;
 use crate::progress::say;
 use crate::stage::Stage;
 
-/// Keys that are shown in their own place, or say on every line what the line's beginning says.
-const SHOWN: [&str; 6] = ["timestamp", "level", "message", "service", "function_name", "fields"];
+/// Keys that have their own place in the line, or only matter to a machine.
+const SHOWN: [&str; 8] =
+    ["timestamp", "level", "message", "service", "function_name", "fields", "function_request_id", "xray_trace_id"];
 
 pub fn logs(stage: &Stage, function: Option<&str>, follow: bool) -> Result<()> {
     let aws = Aws::of(stage);
-    if !aws.is_healthy() {
-        bail!("the stage is not up: run `cargo xtask up`");
-    }
     let all = stage.workspace.functions()?;
     let functions = match function {
         None => all,
@@ -67,7 +65,11 @@ fn line(function: &str, event: &LogEvent) -> String {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => format!("{:.2}", number.as_f64().unwrap_or_default()),
+        other => other.to_string(),
+    }
 }
 
 /// In UTC, as everywhere in the logs.
@@ -90,9 +92,11 @@ mod tests {
 
     #[test]
     fn an_entry_becomes_one_line() {
-        let entry =
-            r#"{"level":"INFO","message":"GET /health","service":"souk","status":200,"route":"GET /health","x":null}"#;
-        assert_eq!(shown(entry), "01:02:03.004 INFO  health  GET /health  route=GET /health status=200");
+        let entry = r#"{"level":"INFO","message":"GET /health","service":"souk","status":200,"latency_ms":0.17750400000000002,"route":"GET /health","x":null}"#;
+        assert_eq!(
+            shown(entry),
+            "01:02:03.004 INFO  health  GET /health  latency_ms=0.18 route=GET /health status=200"
+        );
     }
 
     #[test]

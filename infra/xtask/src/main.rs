@@ -63,7 +63,7 @@ fn run() -> Result<u8> {
         }
         Command::Down { purge } => down::down(&workspace, purge)?,
         Command::Status => return status::status(&personal(&workspace)?),
-        Command::Logs { function, follow } => logs::logs(&personal(&workspace)?, function.as_deref(), follow)?,
+        Command::Logs { function, follow } => logs::logs(&running(&workspace)?, function.as_deref(), follow)?,
         Command::Demo => demo::demo(&running(&workspace)?)?,
         Command::Seed(arguments) => {
             let stage = running(&workspace)?;
@@ -84,7 +84,7 @@ fn personal(workspace: &Workspace) -> Result<Stage> {
 /// The person's stage, which must be up.
 fn running(workspace: &Workspace) -> Result<Stage> {
     let stage = personal(workspace)?;
-    if !aws::Aws::of(&stage).is_healthy() || !stage.description_file().exists() {
+    if !stage.is_running() || !stage.description_file().exists() {
         bail!("the stage is not up: run `cargo xtask up`");
     }
     Ok(stage)

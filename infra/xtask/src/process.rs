@@ -96,6 +96,15 @@ impl Process {
         Ok(stopped)
     }
 
+    /// Ends what the server itself started, and lets it run on.
+    pub fn end_children(&self) -> Result<()> {
+        let Some(record) = self.running() else { return Ok(()) };
+        for pid in record.group().into_iter().filter(|pid| *pid != record.pid) {
+            signal(pid, Signal::KILL)?;
+        }
+        Ok(())
+    }
+
     /// An error that says which component failed, where its log is, how the log ends and what to do.
     pub fn failure(&self, what: &str, advice: &str) -> anyhow::Error {
         let log = self.log.display();

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::progress::step;
-use crate::stage::{STAGE, Stage};
+use crate::stage::Stage;
 
 /// Of every user that the seed makes.
 pub const SEEDED_PASSWORD: &str = "correct-horse-battery-staple";
@@ -31,10 +31,6 @@ pub fn once(stage: &Stage) -> Result<()> {
 /// The `tools` binary in the environment of a function that may use every store.
 pub fn tools(stage: &Stage) -> Command {
     let mut command = stage.command(stage.workspace.binary("tools"));
-    for (name, store) in [("MYSQL", &stage.mysql), ("MONGODB", &stage.mongodb), ("REDIS", &stage.redis)] {
-        command
-            .env(format!("SOUK_{name}_ENDPOINT"), &store.endpoint)
-            .env(format!("SOUK_{name}_SECRET"), format!("souk/{STAGE}/{}", name.to_lowercase()));
-    }
+    command.envs(stage.function_environment());
     command
 }

@@ -9,8 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::aws::Aws;
 use crate::environment::{self, Settings};
 use crate::files;
+use crate::process::Process;
+use crate::servers::ministack;
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -88,6 +91,11 @@ impl Stage {
         })
     }
 
+    /// Whether its AWS runs: its own, not whatever else may answer on that port.
+    pub fn is_running(&self) -> bool {
+        Process::new(ministack::NAME, &self.dir).running().is_some() && Aws::of(self).is_healthy()
+    }
+
     pub fn aws_endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.aws)
     }
@@ -111,13 +119,31 @@ impl Stage {
             .env("LANG", "C.UTF-8")
             .env("HOME", &self.dir)
             .env("TMPDIR", self.dir.join("tmp"))
-            .env("AWS_ENDPOINT_URL", self.aws_endpoint())
-            .env("AWS_REGION", REGION)
-            .env("AWS_DEFAULT_REGION", REGION)
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-            .env("AWS_SECRET_ACCESS_KEY", &self.secret_access_key)
+            .envs(self.aws_environment())
             .current_dir(&self.workspace.root);
         command
+    }
+
+    /// What an AWS client needs to talk to the stage's AWS.
+    fn aws_environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.aws_endpoint()),
+            ("AWS_REGION", REGION.to_owned()),
+            ("AWS_DEFAULT_REGION", REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
+        ]
+    }
+
+    /// What a program of this repository needs to open every store and queue, as a function would.
+    pub fn function_environment(&self) -> Vec<(String, String)> {
+        let mut environment: Vec<_> =
+            self.aws_environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        for (name, store) in [("MYSQL", &self.mysql), ("MONGODB", &self.mongodb), ("REDIS", &self.redis)] {
+            environment.push((format!("SOUK_{name}_ENDPOINT"), store.endpoint.clone()));
+            environment.push((format!("SOUK_{name}_SECRET"), format!("souk/{STAGE}/{}", name.to_lowercase())));
+        }
+        environment
     }
 
     /// Writes `stage.json`.

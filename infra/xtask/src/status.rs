@@ -37,9 +37,8 @@ pub fn status(stage: &Stage) -> Result<u8> {
             say!("{name:<11}{:>8}{:>7}  {:<14}{}", "-", "-", "yours", store.endpoint);
         }
     }
-    let aws = Aws::of(stage);
-    if aws.is_healthy() {
-        print_deployed(stage, &aws)?;
+    if stage.is_running() {
+        print_deployed(stage, &Aws::of(stage))?;
     }
     Ok(u8::from(!all_answer))
 }

@@ -47,6 +47,7 @@ fn run(stage: &Stage, arguments: &[OsString]) -> Result<u8> {
         .args(["test", "--profile", "stage", "--workspace"])
         .args(arguments)
         .env("SOUK_STAGE_FILE", stage.description_file())
+        .envs(stage.function_environment())
         .spawn()
         .context("cannot run cargo")?;
     let status = wait(&mut child)?;

@@ -1,11 +1,8 @@
 //! The Redis connection: ElastiCache in AWS. It may always be gone: whoever uses it has another way.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use redis::{
@@ -13,10 +10,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::ExposeSecret;
-use tokio::{
-    sync::{OnceCell, RwLock},
-    time::Instant,
-};
+use tokio::sync::OnceCell;
 
 use super::StoreError;
 use crate::{
@@ -71,7 +65,7 @@ impl Redis {
     /// # Errors
     /// When Redis does not answer in time, answers with an error, or is left alone by the breaker.
     pub async fn repeatable<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        if self.breaker.is_open().await {
+        if self.breaker.is_open(Instant::now()) {
             return Err(unavailable("left alone after repeated failures"));
         }
         let result = match self.send(command).await {
@@ -79,7 +73,7 @@ impl Redis {
             result => result,
         };
         match &result {
-            Err(StoreError::Unavailable { .. }) => self.breaker.failed().await,
+            Err(StoreError::Unavailable { .. }) => self.breaker.failed(Instant::now()),
             _ => self.breaker.succeeded(),
         }
         result
@@ -125,25 +119,33 @@ impl Redis {
 
 /// A circuit breaker: closed, open for a while after some failures in a row, then closed again for one try.
 #[derive(Default)]
-struct Breaker {
-    failures: AtomicU32,
-    open_until: RwLock<Option<Instant>>,
+struct Breaker(Mutex<BreakerState>);
+
+#[derive(Default)]
+struct BreakerState {
+    failures: u32,
+    open_until: Option<Instant>,
 }
 
 impl Breaker {
-    async fn is_open(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) >= FAILURES
-            && self.open_until.read().await.is_some_and(|until| Instant::now() < until)
+    fn is_open(&self, now: Instant) -> bool {
+        self.state().open_until.is_some_and(|until| now < until)
     }
 
-    async fn failed(&self) {
-        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES {
-            *self.open_until.write().await = Some(Instant::now() + OPEN_FOR);
+    fn failed(&self, now: Instant) {
+        let mut state = self.state();
+        state.failures += 1;
+        if state.failures >= FAILURES {
+            state.open_until = Some(now + OPEN_FOR);
         }
     }
 
     fn succeeded(&self) {
-        self.failures.store(0, Ordering::Relaxed);
+        *self.state() = BreakerState::default();
+    }
+
+    fn state(&self) -> MutexGuard<'_, BreakerState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -165,20 +167,19 @@ impl From<RedisError> for StoreError {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_breaker_opens_after_failures_and_closes_with_time() {
-        let breaker = Breaker::default();
+    #[test]
+    fn the_breaker_opens_after_failures_and_closes_with_time() {
+        let (breaker, start) = (Breaker::default(), Instant::now());
         for _ in 0..FAILURES {
-            assert!(!breaker.is_open().await);
-            breaker.failed().await;
+            assert!(!breaker.is_open(start));
+            breaker.failed(start);
         }
-        assert!(breaker.is_open().await);
-        tokio::time::advance(OPEN_FOR).await;
-        assert!(!breaker.is_open().await);
-        breaker.failed().await;
-        assert!(breaker.is_open().await, "one failure is enough to open it again");
-        tokio::time::advance(OPEN_FOR).await;
+        assert!(breaker.is_open(start));
+        let later = start + OPEN_FOR;
+        assert!(!breaker.is_open(later));
+        breaker.failed(later);
+        assert!(breaker.is_open(later), "one failure is enough to open it again");
         breaker.succeeded();
-        assert!(!breaker.is_open().await);
+        assert!(!breaker.is_open(later));
     }
 }

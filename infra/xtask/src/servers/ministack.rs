@@ -14,6 +14,8 @@ use crate::tools::Tools;
 const SERVICES: &str =
     "apigateway,cloudformation,cloudwatch,events,iam,lambda,logs,s3,scheduler,secretsmanager,ses,sqs,ssm,sts,xray";
 
+pub const NAME: &str = "MiniStack";
+
 pub struct MiniStack<'a> {
     pub stage: &'a Stage,
     pub tools: &'a Tools,
@@ -21,7 +23,7 @@ pub struct MiniStack<'a> {
 
 impl Server for MiniStack<'_> {
     fn name(&self) -> &'static str {
-        "MiniStack"
+        NAME
     }
 
     fn port(&self) -> u16 {

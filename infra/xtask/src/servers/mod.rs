@@ -1,7 +1,7 @@
 //! The servers of a stage: how each is prepared, started and recognised as ready.
 
 mod mariadb;
-mod ministack;
+pub mod ministack;
 mod mongodb;
 mod redis;
 
@@ -53,7 +53,7 @@ pub fn of<'a>(stage: &'a Stage, tools: &'a Tools) -> Vec<Box<dyn Server + 'a>> {
 
 /// The name of every server a stage may have started, in the order in which they stop: first the one whose functions
 /// use the others.
-pub const NAMES: [&str; 4] = ["MiniStack", "MariaDB", "Redis", "MongoDB"];
+pub const NAMES: [&str; 4] = [ministack::NAME, "MariaDB", "Redis", "MongoDB"];
 
 /// The servers that one run started, to be stopped again if it fails later on.
 pub struct Started {

@@ -1,0 +1,96 @@
+//! The stage's AWS: invoking functions past the gateway, the mail that was sent, the gateway's routes.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ureq::http::Request;
+use uuid::Uuid;
+
+use crate::Stage;
+
+/// Longer than the relay's schedule: what missed the fast path comes by then.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Invokes a function and returns its reply, or its error object.
+///
+/// # Panics
+/// When the function does not answer.
+#[must_use]
+pub fn invoke(function: &str, event: &Value) -> Value {
+    let path = format!("/2015-03-31/functions/{}/invocations", Stage::function(function));
+    call("lambda", "POST", &path, Some(event))
+}
+
+/// An HTTP API event as the gateway sends it, but for the authorizer's context.
+#[must_use]
+pub fn http_event(route_key: &str, body: &Value) -> Value {
+    let (method, path) = route_key.split_once(' ').unwrap_or_default();
+    let path = path.replace("{id}", &Uuid::nil().to_string());
+    json!({
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": { "content-type": "application/json", "idempotency-key": "direct" },
+        "pathParameters": { "id": Uuid::nil() },
+        "requestContext": {
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "test" },
+            "requestId": "direct",
+            "routeKey": route_key,
+            "stage": "$default",
+        },
+        "body": body.to_string(),
+        "isBase64Encoded": false,
+    })
+}
+
+/// The mails to an address whose text or subject has a phrase in it.
+#[must_use]
+pub fn mails(address: &str, phrase: &str) -> Vec<Value> {
+    let inbox = call("ses", "GET", "/_ministack/ses/messages", None);
+    let accounts = inbox["messages"].as_object().into_iter().flat_map(|accounts| accounts.values());
+    let has = |mail: &Value, key: &str, text: &str| mail[key].to_string().contains(text);
+    accounts
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter(|mail| has(mail, "To", address) && (has(mail, "BodyText", phrase) || has(mail, "Subject", phrase)))
+        .cloned()
+        .collect()
+}
+
+/// Waits for one such mail, and returns its text.
+///
+/// # Panics
+/// When none comes.
+#[must_use]
+pub fn wait_for_mail(address: &str, phrase: &str) -> String {
+    let start = Instant::now();
+    loop {
+        if let Some(mail) = mails(address, phrase).pop() {
+            return mail["BodyText"].as_str().unwrap_or_default().to_owned();
+        }
+        assert!(start.elapsed() < PATIENCE, "no mail to {address} with {phrase:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A call of a service with the REST protocol. MiniStack reads who is calling but verifies no signature.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn call(service: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
+    let stage = Stage::get();
+    let scope = format!("{}/20260101/{}/{service}/aws4_request", stage.access_key_id, stage.region);
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("{}{path}", stage.aws_endpoint))
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
+        .header("content-type", "application/json")
+        .body(body.map(ToString::to_string).unwrap_or_default())
+        .unwrap();
+    let mut response = stage.agent.run(request).unwrap();
+    let text = response.body_mut().read_to_string().unwrap();
+    assert!(response.status().is_success(), "{method} {path}: {text}");
+    serde_json::from_str(&text).unwrap_or(Value::Null)
+}

@@ -1,0 +1,88 @@
+//! The contract, in the form that the template is compared with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::{
+    background::{Authorizer, Migrate, OnEmail, OutboxRelay},
+    contract::{Access, AccessRule, Endpoint, Function, Needs, Target},
+    lambda::ConsumerContract,
+    queue::QueueContract,
+};
+
+/// A function, as it is declared or as the template has it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Declared {
+    pub trigger: Trigger,
+    pub environment: BTreeSet<String>,
+    /// IAM action and resource; the resource as the template writes it.
+    pub grants: BTreeSet<(String, String)>,
+}
+
+/// What runs a function.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trigger {
+    Http { method: String, path: String, is_public: bool },
+    Queue { name: String, batch_size: u64 },
+    Schedule,
+    Authorizer,
+    Deployment,
+}
+
+/// Every declared function by its name.
+#[must_use]
+pub fn declared() -> BTreeMap<String, Declared> {
+    let mut functions = BTreeMap::new();
+    macro_rules! endpoints {
+        ($($endpoint:ty,)+) => { $(add::<$endpoint>(&mut functions, http::<$endpoint>());)+ };
+    }
+    shared::for_each_endpoint!(endpoints);
+    add::<Authorizer>(&mut functions, Trigger::Authorizer);
+    add::<Migrate>(&mut functions, Trigger::Deployment);
+    add::<OutboxRelay>(&mut functions, Trigger::Schedule);
+    add::<OnEmail>(&mut functions, queue::<OnEmail>());
+    functions
+}
+
+fn add<F: Function>(functions: &mut BTreeMap<String, Declared>, trigger: Trigger) {
+    let requirements = F::Needs::requirements();
+    let environment = requirements.iter().flat_map(|needed| needed.environment).map(|name| (*name).to_owned()).collect();
+    let grants = requirements
+        .iter()
+        .flat_map(|needed| needed.grants)
+        .map(|grant| (grant.action.to_owned(), resource(grant.target)))
+        .collect();
+    functions.insert(F::NAME.to_owned(), Declared { trigger, environment, grants });
+}
+
+fn http<E: Endpoint>() -> Trigger {
+    Trigger::Http {
+        method: E::METHOD.as_str().to_owned(),
+        path: E::PATH.to_owned(),
+        is_public: E::Access::ACCESS == Access::Public,
+    }
+}
+
+fn queue<C: ConsumerContract>() -> Trigger {
+    Trigger::Queue { name: <C::Queue as QueueContract>::NAME.to_owned(), batch_size: C::BATCH_SIZE.into() }
+}
+
+/// How the template writes the ARN of a target.
+fn resource(target: Target) -> String {
+    const ARN: &str = "!Sub arn:${AWS::Partition}";
+    const ACCOUNT: &str = "${AWS::Region}:${AWS::AccountId}";
+    match target {
+        Target::Secret(name) => format!("{ARN}:secretsmanager:{ACCOUNT}:secret:souk/${{Stage}}/{name}-??????"),
+        Target::Queue(name) => format!("!GetAtt {}Queue.Arn", pascal(name)),
+        Target::EmailIdentity => format!("{ARN}:ses:{ACCOUNT}:identity/{{{{resolve:ssm:/souk/${{Stage}}/email/identity}}}}"),
+    }
+}
+
+/// `orders-place` as `OrdersPlace`: how the template names what belongs to it.
+#[must_use]
+pub fn pascal(name: &str) -> String {
+    let capitalised = name.split('-').filter_map(|word| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
+    });
+    capitalised.collect()
+}

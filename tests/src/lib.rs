@@ -1,0 +1,13 @@
+//! What the tests share: the stage they run against, a client for its API, and the template and contract to compare.
+//!
+//! The tests need a stage of their own, which `cargo xtask test` starts and names in `SOUK_STAGE_FILE`.
+
+pub mod aws;
+pub mod client;
+pub mod declared;
+pub mod people;
+pub mod stage;
+pub mod template;
+
+pub use client::{Call, Reply};
+pub use stage::Stage;

@@ -1,0 +1,66 @@
+//! The stage that the tests run against.
+
+use std::{fs, sync::LazyLock};
+
+use serde_json::Value;
+use shared::{
+    ambient::Ambient,
+    aws::Aws,
+    contract::{Opener, Resource},
+};
+use ureq::Agent;
+
+/// Where everything is.
+pub struct Stage {
+    /// `HOST:PORT` of the API: resolved by nobody, sent in the `Host` header.
+    pub api_host: String,
+    /// `http://127.0.0.1:PORT`
+    pub aws_endpoint: String,
+    pub access_key_id: String,
+    pub region: String,
+    pub agent: Agent,
+    /// The API as its contract describes it.
+    pub openapi: Value,
+}
+
+static STAGE: LazyLock<Stage> = LazyLock::new(Stage::open);
+
+impl Stage {
+    /// The one stage of this run.
+    ///
+    /// # Panics
+    /// Without one: the tests of this crate have to be run by `cargo xtask test`.
+    #[must_use]
+    pub fn get() -> &'static Self {
+        &STAGE
+    }
+
+    fn open() -> Self {
+        let file = shared::environment::required("SOUK_STAGE_FILE").expect("run these tests with `cargo xtask test`");
+        let description: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        let text = |name: &str| description[name].as_str().unwrap_or_else(|| panic!("{name} in stage.json")).to_owned();
+        Self {
+            api_host: text("apiUrl").trim_start_matches("http://").to_owned(),
+            aws_endpoint: text("awsEndpoint"),
+            access_key_id: text("accessKeyId"),
+            region: text("region"),
+            agent: Agent::new_with_config(Agent::config_builder().http_status_as_error(false).build()),
+            openapi: serde_json::to_value(shared::contract::document()).unwrap(),
+        }
+    }
+
+    /// Opens a store or queue in this process, as a function would: the run's environment says where they are.
+    ///
+    /// # Panics
+    /// When the environment does not.
+    #[must_use]
+    pub fn resource<R: Resource>(&self) -> R {
+        R::open(&Opener { aws: Aws::default(), ambient: Ambient::system() }).expect("the test run's environment")
+    }
+
+    /// The name of a deployed function.
+    #[must_use]
+    pub fn function(name: &str) -> String {
+        format!("souk-local-{name}")
+    }
+}

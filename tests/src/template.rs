@@ -1,0 +1,254 @@
+//! `template.yaml`, read strictly: whatever this module does not know how to compare, it refuses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_yaml_ng::{Mapping, Value};
+
+use crate::declared::{Declared, Trigger, pascal};
+
+/// Something in the template that is not as the contract says, or cannot be read.
+pub type Drift = String;
+
+/// The template.
+pub struct Template {
+    root: Value,
+}
+
+/// A function of the template, and what about it follows from its name alone.
+pub struct TemplateFunction {
+    pub declared: Declared,
+    pub timeout: u64,
+    pub drift: Vec<Drift>,
+}
+
+/// The checkout.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+impl Template {
+    /// Reads the repository's template.
+    ///
+    /// # Panics
+    /// When it is not there or is not YAML.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::parse(&fs::read_to_string(repository().join("template.yaml")).unwrap())
+    }
+
+    /// Reads a template.
+    ///
+    /// # Panics
+    /// When it is not YAML.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self { root: serde_yaml_ng::from_str(text).unwrap() }
+    }
+
+    /// The environment variables that every function has.
+    #[must_use]
+    pub fn common_environment(&self) -> BTreeSet<String> {
+        keys(&self.root["Globals"]["Function"]["Environment"]["Variables"])
+    }
+
+    /// One of the properties that every function has.
+    #[must_use]
+    pub fn global(&self, name: &str) -> String {
+        text(&self.root["Globals"]["Function"][name])
+    }
+
+    /// Every function by its name, which is its directory.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn functions(&self) -> Result<BTreeMap<String, TemplateFunction>, Drift> {
+        let mut functions = BTreeMap::new();
+        for (id, resource) in self.resources("AWS::Serverless::Function") {
+            let name = text(&resource["Properties"]["CodeUri"]);
+            let name = name.strip_prefix("target/lambda/").and_then(|name| name.strip_suffix('/'));
+            let name = name.ok_or_else(|| format!("{id}: CodeUri is not target/lambda/NAME/"))?;
+            let function = self.function(id, name, resource).map_err(|drift| format!("{id}: {drift}"))?;
+            functions.insert(name.to_owned(), function);
+        }
+        Ok(functions)
+    }
+
+    /// A queue: its properties, if it is there under the name that follows from its own.
+    ///
+    /// # Errors
+    /// What is missing or cannot be read.
+    pub fn queue(&self, name: &str) -> Result<&Value, Drift> {
+        self.queue_called(&format!("{}Queue", pascal(name)), name)
+    }
+
+    /// The dead-letter queue of a queue: there, and named in its redrive policy.
+    ///
+    /// # Errors
+    /// What is missing or cannot be read.
+    pub fn dead_letter_queue(&self, name: &str, queue: &Value) -> Result<(), Drift> {
+        let id = format!("{}DeadLetterQueue", pascal(name));
+        self.queue_called(&id, &format!("{name}-dlq"))?;
+        let target = text(&queue["RedrivePolicy"]["deadLetterTargetArn"]);
+        expect("deadLetterTargetArn", &target, &format!("!GetAtt {id}.Arn"))
+    }
+
+    fn queue_called(&self, id: &str, name: &str) -> Result<&Value, Drift> {
+        let queue = self.resources("AWS::SQS::Queue").find(|(found, _)| *found == id);
+        let (_, queue) = queue.ok_or_else(|| format!("there is no queue {id}"))?;
+        let properties = &queue["Properties"];
+        expect("QueueName", &text(&properties["QueueName"]), &format!("!Sub souk-${{Stage}}-{name}"))?;
+        Ok(properties)
+    }
+
+    fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
+        let resources = self.root["Resources"].as_mapping().into_iter().flatten();
+        resources.filter(move |(_, resource)| resource["Type"] == kind).map(|(id, resource)| (id.as_str().unwrap_or_default(), resource))
+    }
+
+    fn function(&self, id: &str, name: &str, resource: &Value) -> Result<TemplateFunction, Drift> {
+        only(resource, &["Type", "DependsOn", "Properties"])?;
+        let properties = &resource["Properties"];
+        only(
+            properties,
+            &["FunctionName", "CodeUri", "MemorySize", "Timeout", "Environment", "Policies", "Events"],
+        )?;
+        let mut drift = Vec::new();
+        drift.extend(expect("its logical id", id, &pascal(name)).err());
+        let function_name = text(&properties["FunctionName"]);
+        drift.extend(expect("FunctionName", &function_name, &format!("!Sub souk-${{Stage}}-{name}")).err());
+
+        let variables = &properties["Environment"]["Variables"];
+        let trigger = match properties.get("Events") {
+            Some(events) => event(events)?,
+            None if self.is_authorizer(id) => Trigger::Authorizer,
+            None if self.is_run_by_deployment(id) => Trigger::Deployment,
+            None => return Err("nothing invokes it".into()),
+        };
+        Ok(TemplateFunction {
+            declared: Declared { trigger, environment: keys(variables), grants: grants(properties)? },
+            timeout: properties["Timeout"].as_u64().or(self.root["Globals"]["Function"]["Timeout"].as_u64()).unwrap_or(3),
+            drift,
+        })
+    }
+
+    fn is_authorizer(&self, id: &str) -> bool {
+        let auth = &self.root["Resources"]["Api"]["Properties"]["Auth"];
+        let default = auth["DefaultAuthorizer"].as_str().unwrap_or_default();
+        text(&auth["Authorizers"][default]["FunctionArn"]) == format!("!GetAtt {id}.Arn")
+    }
+
+    fn is_run_by_deployment(&self, id: &str) -> bool {
+        self.resources("Custom::Migration")
+            .any(|(_, resource)| text(&resource["Properties"]["ServiceToken"]) == format!("!GetAtt {id}.Arn"))
+    }
+
+    /// Each environment variable with all the values that it has anywhere.
+    ///
+    /// # Panics
+    /// Never for a template that [`Template::functions`] can read.
+    #[must_use]
+    pub fn environment_values(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut values = BTreeMap::<String, BTreeSet<String>>::new();
+        for (_, resource) in self.resources("AWS::Serverless::Function") {
+            let variables = resource["Properties"]["Environment"]["Variables"].as_mapping();
+            for (name, value) in variables.into_iter().flatten() {
+                values.entry(text(name)).or_default().insert(text(value));
+            }
+        }
+        values
+    }
+}
+
+fn event(events: &Value) -> Result<Trigger, Drift> {
+    let mut events = events.as_mapping().into_iter().flatten();
+    let (Some((_, event)), None) = (events.next(), events.next()) else { return Err("not exactly one event".into()) };
+    let properties = &event["Properties"];
+    match event["Type"].as_str() {
+        Some("HttpApi") => {
+            only(properties, &["ApiId", "Method", "Path", "Auth"])?;
+            expect("ApiId", &text(&properties["ApiId"]), "!Ref Api")?;
+            let is_public = match properties.get("Auth") {
+                None => false,
+                Some(auth) => {
+                    only(auth, &["Authorizer"])?;
+                    expect("Auth.Authorizer", &text(&auth["Authorizer"]), "NONE")?;
+                    true
+                }
+            };
+            Ok(Trigger::Http { method: text(&properties["Method"]), path: text(&properties["Path"]), is_public })
+        }
+        Some("SQS") => {
+            only(properties, &["Queue", "BatchSize", "FunctionResponseTypes", "ScalingConfig"])?;
+            expect("FunctionResponseTypes", &text(&properties["FunctionResponseTypes"][0]), "ReportBatchItemFailures")?;
+            let queue = text(&properties["Queue"]);
+            let queue = queue.strip_prefix("!GetAtt ").and_then(|queue| queue.strip_suffix("Queue.Arn"));
+            let queue = queue.ok_or("its Queue is not `!GetAtt NAMEQueue.Arn`")?;
+            let batch_size = properties["BatchSize"].as_u64().ok_or("no BatchSize")?;
+            Ok(Trigger::Queue { name: kebab(queue), batch_size })
+        }
+        Some("ScheduleV2") => {
+            only(properties, &["ScheduleExpression"])?;
+            Ok(Trigger::Schedule)
+        }
+        other => Err(format!("an event of type {other:?}")),
+    }
+}
+
+fn grants(properties: &Value) -> Result<BTreeSet<(String, String)>, Drift> {
+    let mut grants = BTreeSet::new();
+    for policy in properties["Policies"].as_sequence().into_iter().flatten() {
+        only(policy, &["Version", "Statement"])?;
+        for statement in policy["Statement"].as_sequence().into_iter().flatten() {
+            only(statement, &["Effect", "Action", "Resource"])?;
+            expect("Effect", &text(&statement["Effect"]), "Allow")?;
+            let (action, resource) = (text(&statement["Action"]), text(&statement["Resource"]));
+            if action.contains(['*', '[']) || action.is_empty() || resource.is_empty() || resource == "*" {
+                return Err(format!("a statement with action {action:?} and resource {resource:?}"));
+            }
+            grants.insert((action, resource));
+        }
+    }
+    Ok(grants)
+}
+
+fn expect(what: &str, found: &str, expected: &str) -> Result<(), Drift> {
+    if found == expected { Ok(()) } else { Err(format!("{what} is {found:?}, not {expected:?}")) }
+}
+
+fn only(value: &Value, known: &[&str]) -> Result<(), Drift> {
+    match keys(value).into_iter().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(format!("{key} is nothing that this test can compare")),
+        None => Ok(()),
+    }
+}
+
+fn keys(value: &Value) -> BTreeSet<String> {
+    value.as_mapping().map(Mapping::keys).into_iter().flatten().map(text).collect()
+}
+
+/// A scalar as the template writes it, its tag included.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Tagged(tagged) => format!("{} {}", tagged.tag, text(&tagged.value)),
+        _ => String::new(),
+    }
+}
+
+fn kebab(pascal: &str) -> String {
+    let mut text = String::new();
+    for letter in pascal.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}

@@ -1,0 +1,117 @@
+//! The relay and the consumers: what was committed arrives, once, whatever died in between.
+
+use serde_json::{Value, json};
+use shared::{
+    ambient::Ambient,
+    auth::{Role, Roles, password},
+    email::EmailAddress,
+    lambda::IdempotencyKey,
+    mail::{Content, Email},
+    queue::{EmailQueue, Outgoing},
+    store::{
+        Mongodb, Mysql,
+        idempotency::{self, Outcome},
+        orders::{self, NewOrder},
+        outbox::Outbox,
+        users::{self, Inserted, NewUser},
+    },
+    telemetry::Trace,
+};
+use tests::{Stage, aws, people};
+use time::Duration;
+use uuid::Uuid;
+
+fn message(user_id: Uuid, content: Content) -> Outgoing {
+    let ambient = Ambient::system();
+    Outgoing::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), Email { user_id, content }).unwrap()
+}
+
+/// Adds a user as registering does, and dies before the message is sent.
+async fn register_and_die(mongodb: &Mongodb, email: &EmailAddress, content: Content) -> Uuid {
+    let ambient = Ambient::system();
+    let user = NewUser {
+        id: ambient.id(),
+        email: email.clone(),
+        password_hash: password::hash(&people::PASSWORD.into(), &ambient).await.unwrap(),
+        roles: Roles(vec![Role::Customer]),
+        verification: None,
+        // So long ago that the lease of whoever died is over.
+        now: ambient.now() - Duration::minutes(5),
+    };
+    let outgoing = message(user.id, content);
+    assert_eq!(users::insert(mongodb, &user, Some(&outgoing)).await.unwrap(), Inserted::Yes);
+    user.id
+}
+
+#[tokio::test]
+async fn a_mail_whose_sender_died_after_the_write_to_mongodb_still_goes_out_once() {
+    let mongodb: Mongodb = Stage::get().resource();
+    let email: EmailAddress = people::new_address().parse().unwrap();
+    register_and_die(&mongodb, &email, Content::VerifyEmail { code: "RELAYED".into() }).await;
+
+    let relayed = aws::invoke("outbox-relay", &json!({}));
+    assert_eq!(relayed["failed"], 0, "{relayed}");
+    let _ = aws::wait_for_mail(email.as_str(), "RELAYED");
+    let _ = aws::invoke("outbox-relay", &json!({}));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(aws::mails(email.as_str(), "RELAYED").len(), 1);
+    let later = Ambient::system().now() + Duration::hours(2);
+    let left = mongodb.claim(Uuid::nil(), 1000, later).await.unwrap();
+    assert!(left.iter().all(|message| !message.envelope.contains("RELAYED")), "the entry is pulled");
+}
+
+#[tokio::test]
+async fn a_mail_whose_sender_died_after_the_commit_to_mysql_still_goes_out_once() {
+    let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());
+    let ambient = Ambient::system();
+    let email: EmailAddress = people::new_address().parse().unwrap();
+    let user_id = register_and_die(&mongodb, &email, Content::AccountExists).await;
+    let product: Uuid = people::new_product(3).parse().unwrap();
+
+    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
+    let Outcome::Claimed(claim) = idempotency::claim(&mysql, &ambient, "test", user_id, &key).await.unwrap() else {
+        panic!("the key is new");
+    };
+    let long_ago = ambient.now() - Duration::minutes(5);
+    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now: long_ago };
+    let finish = |order: &orders::Order| {
+        let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
+        Ok(("{}".to_owned(), message(user_id, content)))
+    };
+    orders::place(&mysql, &new, &claim, finish).await.unwrap();
+
+    let relayed = aws::invoke("outbox-relay", &json!({}));
+    assert_eq!(relayed["failed"], 0, "{relayed}");
+    let _ = aws::wait_for_mail(email.as_str(), &new.id.to_string());
+    let _ = aws::invoke("outbox-relay", &json!({}));
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(aws::mails(email.as_str(), &new.id.to_string()).len(), 1);
+}
+
+fn record(id: &str, body: &str) -> Value {
+    json!({
+        "messageId": id, "receiptHandle": id, "body": body, "eventSource": "aws:sqs",
+        "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
+    })
+}
+
+#[tokio::test]
+async fn in_a_batch_only_what_cannot_be_read_fails_and_twice_the_same_is_sent_once() {
+    let mongodb: Mongodb = Stage::get().resource();
+    let email: EmailAddress = people::new_address().parse().unwrap();
+    let user_id = register_and_die(&mongodb, &email, Content::AccountExists).await;
+    let good = message(user_id, Content::VerifyEmail { code: "BATCHED".into() }).envelope;
+    let gone = message(Uuid::nil(), Content::VerifyEmail { code: "NOBODY".into() }).envelope;
+
+    let records = [
+        record("good", &good),
+        record("broken", "{"),
+        record("unknown", &good.replace("verifyEmail", "unheardOf")),
+        record("again", &good),
+        record("gone", &gone),
+    ];
+    let reply = aws::invoke("on-email", &json!({ "Records": records }));
+    let failures = json!([{ "itemIdentifier": "broken" }, { "itemIdentifier": "unknown" }]);
+    assert_eq!(reply["batchItemFailures"], failures, "{reply}");
+    assert_eq!(aws::mails(email.as_str(), "BATCHED").len(), 1);
+}

@@ -1,0 +1,77 @@
+//! `/v1/products`
+
+use serde_json::{Value, json};
+use tests::{Call, people};
+
+fn create(body: &Value) -> tests::Reply {
+    Call::post("/v1/products").token(people::admin()).json(body).send()
+}
+
+fn lantern() -> Value {
+    json!({
+        "sku": format!("LANTERN-{}", people::random()),
+        "name": "Brass lantern ✨",
+        "description": "Hammered\nby hand",
+        "price": { "amount": 4900, "currency": "EUR" },
+        "stock": 7,
+    })
+}
+
+#[test]
+fn a_product_is_created_and_read_from_the_store_then_from_the_cache() {
+    let created = create(&lantern()).expect(201);
+    let product = created.json();
+    let path = format!("/v1/products/{}", product["id"].as_str().unwrap());
+    assert_eq!(created.header("location"), Some(path.as_str()));
+
+    let first = Call::get(&path).send().expect(200);
+    let second = Call::get(&path).send().expect(200);
+    assert_eq!((first.header("x-cache"), second.header("x-cache")), (Some("miss"), Some("hit")));
+    assert_eq!((first.json(), second.text), (product, first.text));
+}
+
+#[test]
+fn a_product_that_is_not_there_is_cached_as_that() {
+    let path = format!("/v1/products/{}", people::new_key());
+    for _ in 0..2 {
+        let _ = Call::get(&path).send().expect_problem(404, "not-found");
+    }
+    let _ = Call::get("/v1/products/not-an-id").send().expect_problem(400, "malformed-request");
+}
+
+#[test]
+fn a_sku_is_taken_once_also_in_parallel() {
+    let product = lantern();
+    let mut statuses: Vec<u16> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..4).map(|_| scope.spawn(|| create(&product).status)).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409]);
+    let _ = create(&product).expect_problem(409, "sku-taken");
+}
+
+#[test]
+fn values_that_a_product_cannot_have_are_named() {
+    let long = "x".repeat(201);
+    for (pointer, value, field) in [
+        ("/sku", json!(""), "sku"),
+        ("/sku", json!("'; DROP TABLE products; --"), "sku"),
+        ("/name", json!(" "), "name"),
+        ("/name", json!("a\u{0}b"), "name"),
+        ("/name", json!(long), "name"),
+        ("/stock", json!(-1), "stock"),
+        ("/stock", json!(4_000_000_000_u64), "stock"),
+        ("/stock", json!(1.5), "stock"),
+        ("/price/amount", json!(-5), "price.amount"),
+        ("/price/amount", json!(1_u64 << 60), "price.amount"),
+        ("/price/amount", json!(19.99), "price.amount"),
+        ("/price/currency", json!("XXX"), "price.currency"),
+        ("/price", json!(null), "price"),
+    ] {
+        let mut product = lantern();
+        *product.pointer_mut(pointer).unwrap() = value;
+        let problem = create(&product).expect_problem(422, "validation-failed");
+        assert_eq!(problem["errors"][0]["field"], field, "{problem}");
+    }
+}

@@ -1,0 +1,171 @@
+//! The contract, the function directories, `template.yaml`, `openapi.json` and the running stage say the same.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::Value;
+use shared::{api::ROUTES, contract::Access, environment};
+use tests::{
+    Stage, aws,
+    declared::{Trigger, declared},
+    template::{Drift, Template, repository},
+};
+
+#[test]
+fn every_declared_function_has_a_directory_and_every_directory_a_declaration() {
+    let directories: BTreeSet<String> = fs::read_dir(repository().join("functions"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(directories, declared().into_keys().collect());
+}
+
+#[test]
+fn the_template_says_what_the_contract_says() {
+    assert_eq!(drift(&Template::read()), Vec::<Drift>::new());
+}
+
+#[test]
+fn openapi_json_is_what_the_contract_says() {
+    let written = fs::read_to_string(repository().join("openapi.json")).unwrap();
+    let generated = shared::contract::document().to_pretty_json().unwrap() + "\n";
+    assert!(written == generated, "run `cargo xtask openapi`");
+}
+
+#[test]
+fn the_stage_routes_what_the_contract_says() {
+    let api = Stage::get().api_host.split('.').next().unwrap_or_default();
+    let list = |kind: &str| {
+        let reply = aws::call("apigateway", "GET", &format!("/v2/apis/{api}/{kind}"), None);
+        reply["items"].as_array().cloned().unwrap_or_default()
+    };
+    let integrations = list("integrations");
+    let function_of = |route: &Value| {
+        let target = route["target"].as_str().unwrap_or_default().replace("integrations/", "");
+        let integration = integrations.iter().find(|found| found["integrationId"] == target.as_str());
+        let uri = integration.and_then(|found| found["integrationUri"].as_str()).unwrap_or_default();
+        uri.split("function:").nth(1).unwrap_or_default().split(['/', ':']).next().unwrap_or_default().to_owned()
+    };
+    let deployed: BTreeSet<(String, String, bool)> = list("routes")
+        .iter()
+        .map(|route| {
+            let is_public = route["authorizationType"].as_str() != Some("CUSTOM");
+            (route["routeKey"].as_str().unwrap_or_default().to_owned(), function_of(route), is_public)
+        })
+        .collect();
+    let declared = ROUTES.iter().map(|route| {
+        (route.route_key.to_owned(), Stage::function(route.name), route.access == Access::Public)
+    });
+    assert_eq!(deployed, declared.collect());
+}
+
+/// Each kind of drift, planted in the template's text, is found.
+#[test]
+fn planted_drift_is_found() {
+    let original = fs::read_to_string(repository().join("template.yaml")).unwrap();
+    let plants = [
+        ("a method", "Method: POST\n            Path: /v1/orders", "Method: PUT\n            Path: /v1/orders"),
+        ("a path", "Path: /v1/users/me", "Path: /v1/users/you"),
+        (
+            "a missing authorizer",
+            "Path: /v1/users/me",
+            "Path: /v1/users/me\n            Auth:\n              Authorizer: NONE",
+        ),
+        (
+            "an authorizer too many",
+            "Path: /v1/products/{id}\n            Auth:\n              Authorizer: NONE",
+            "Path: /v1/products/{id}",
+        ),
+        ("a missing variable", "          SOUK_REDIS_SECRET: !Sub souk/${Stage}/redis\n", ""),
+        ("another value", "SOUK_MYSQL_SECRET: !Sub souk/${Stage}/mysql", "SOUK_MYSQL_SECRET: !Sub souk/${Stage}/mongodb"),
+        ("a missing action", "Action: sqs:SendMessage", "Action: sqs:ReceiveMessage"),
+        ("an action on more than needed", "secret:souk/${Stage}/mysql-??????", "secret:souk/${Stage}/*"),
+        ("a wildcard action", "Action: ses:SendEmail", "Action: ses:*"),
+        ("a binary", "CodeUri: target/lambda/users-me-get/", "CodeUri: target/lambda/users-me/"),
+        ("a function's name", "FunctionName: !Sub souk-${Stage}-health-ready", "FunctionName: !Sub souk-${Stage}-ready"),
+        ("a queue's consumer", "Queue: !GetAtt EmailQueue.Arn", "Queue: !GetAtt EmailDeadLetterQueue.Arn"),
+        ("a batch size", "BatchSize: 10", "BatchSize: 5"),
+        ("no partial batches", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),
+        ("a visibility timeout", "VisibilityTimeout: 180", "VisibilityTimeout: 60"),
+        ("a redrive policy", "maxReceiveCount: 5", "maxReceiveCount: 1"),
+        ("a property nobody compares", "      Timeout: 50\n", "      Timeout: 50\n      Layers: [x]\n"),
+        ("the common environment", "SOUK_STAGE: !Ref Stage", "SOUK_STAGES: !Ref Stage"),
+        ("the runtime", "Runtime: provided.al2023", "Runtime: provided.al2"),
+    ];
+    for (kind, found, planted) in plants {
+        assert!(original.contains(found), "{kind}: the template has no {found:?} to plant it in");
+        let template = Template::parse(&original.replacen(found, planted, 1));
+        assert_ne!(drift(&template), Vec::<Drift>::new(), "{kind} was not found");
+    }
+}
+
+/// All that the template and the contract do not agree on.
+fn drift(template: &Template) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    let mut differ = |what: &str, found: String, expected: String| {
+        if found != expected {
+            drift.push(format!("{what} is {found}, not {expected}"));
+        }
+    };
+    let common = environment::COMMON.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    differ("the common environment", format!("{:?}", template.common_environment()), format!("{common:?}"));
+    differ("the runtime", template.global("Runtime"), "provided.al2023".into());
+    differ("the handler", template.global("Handler"), "bootstrap".into());
+
+    for (variable, values) in template.environment_values() {
+        let expected = expected_value(&variable);
+        differ(&variable, format!("{values:?}"), format!("{:?}", BTreeSet::from([expected])));
+    }
+
+    let functions = match template.functions() {
+        Ok(functions) => functions,
+        Err(unreadable) => return vec![unreadable],
+    };
+    let declared = declared();
+    let names = |keys: Vec<&String>| format!("{keys:?}");
+    differ("the list of functions", names(functions.keys().collect()), names(declared.keys().collect()));
+    for (name, function) in &functions {
+        let Some(declared) = declared.get(name) else { continue };
+        differ(name, format!("{:#?}", function.declared), format!("{declared:#?}"));
+    }
+    for function in functions.values() {
+        drift.extend(function.drift.iter().cloned());
+        if let Trigger::Queue { name, .. } = &function.declared.trigger {
+            drift.extend(queue_drift(template, name, function.timeout).err());
+        }
+    }
+    drift
+}
+
+/// What a variable is set to wherever it is set: it follows from its name.
+fn expected_value(variable: &str) -> String {
+    let parameter = |name: &str| format!("!Sub {{{{resolve:ssm:/souk/${{Stage}}/{name}}}}}");
+    match variable {
+        "SOUK_EMAIL_SENDER" => parameter("email/sender"),
+        "SOUK_TOKEN_PUBLIC_KEYS" => parameter("token/public-keys"),
+        "SOUK_TOKEN_SIGNING_SECRET" => "!Sub souk/${Stage}/token-signing-key".into(),
+        _ => {
+            let words: Vec<String> = variable.to_lowercase().split('_').map(str::to_owned).collect();
+            match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["souk", store, "endpoint"] => parameter(&format!("{store}/endpoint")),
+                ["souk", store, "secret"] => format!("!Sub souk/${{Stage}}/{store}"),
+                ["souk", queue, "queue", "url"] => format!("!Ref {}Queue", tests::declared::pascal(queue)),
+                _ => format!("a variable that this test knows a value for: {variable}"),
+            }
+        }
+    }
+}
+
+/// The queue exists, waits long enough for its consumer, and gives up on a message only after some tries.
+fn queue_drift(template: &Template, name: &str, consumer_timeout: u64) -> Result<(), Drift> {
+    let queue = template.queue(name)?;
+    template.dead_letter_queue(name, queue)?;
+    let visibility = queue["VisibilityTimeout"].as_u64().unwrap_or(30);
+    if visibility < 6 * consumer_timeout {
+        return Err(format!("queue {name}: its visibility timeout is less than six times its consumer's timeout"));
+    }
+    let tries = queue["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap_or(0);
+    if tries < 5 {
+        return Err(format!("queue {name}: a message is given up after {tries} tries"));
+    }
+    Ok(())
+}
