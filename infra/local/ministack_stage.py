@@ -1,4 +1,4 @@
-"""Run MiniStack for a stage, with three corrections to what it does by itself.
+"""Run MiniStack for a stage, with four corrections to what it does by itself.
 
 Each is as small as it can be and names what it puts right; drop it when a newer MiniStack no longer needs it.
 """
@@ -26,6 +26,27 @@ def _ses_resource(method, path, body, region, account_id, original=iam_actions._
 
 
 iam_actions._ses_v2_resource_arn = _ses_resource
+
+
+def _action(headers, original=iam_actions._action_from_target):
+    """SQS has no IAM actions for batches: sqs:SendMessage allows SendMessageBatch. MiniStack asks for the latter."""
+    action = original(headers)
+    if action and headers.get("x-amz-target", "").startswith("AmazonSQS."):
+        return action.removesuffix("Batch")
+    return action
+
+
+iam_actions._action_from_target = _action
+
+
+
+def _iam_action(service, *request, original=iam_actions.extract_iam_action, **more):
+    """SQS has no permissions for batches: SendMessageBatch is allowed by `sqs:SendMessage`, and so on."""
+    action = original(service, *request, **more)
+    return action.removesuffix("Batch") if service == "sqs" and action else action
+
+
+iam_actions.extract_iam_action = _iam_action
 
 if __name__ == "__main__":
     app.main()

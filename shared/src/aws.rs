@@ -25,12 +25,12 @@ impl Aws {
                     .operation_attempt_timeout(Duration::from_secs(3))
                     .operation_timeout(Duration::from_secs(6))
                     .build();
-                aws_config::defaults(BehaviorVersion::latest())
+                let config = aws_config::defaults(BehaviorVersion::latest())
                     .http_client(client)
                     .timeout_config(timeouts)
                     .retry_config(RetryConfig::standard().with_max_attempts(2))
-                    .load()
-                    .await
+                    .load();
+                Box::pin(config).await
             })
             .await
     }

@@ -31,7 +31,8 @@ impl FromStr for EmailAddress {
     type Err = InvalidEmail;
 
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
-        let options = email_address::Options::default().without_display_text().without_domain_literal().with_required_tld();
+        let options =
+            email_address::Options::default().without_display_text().without_domain_literal().with_required_tld();
         let readable = text.len() <= MAX_LENGTH && text.chars().all(|c| !c.is_control());
         if readable && email_address::EmailAddress::parse_with_options(text, options).is_ok() {
             Ok(Self(text.to_owned()))
@@ -68,7 +69,17 @@ mod tests {
             assert!(good.parse::<EmailAddress>().is_ok(), "{good}");
         }
         let long = format!("{}@example.com", "a".repeat(250));
-        for bad in ["", "a", "a@", "@b.com", "a@b", "a b@example.com", "a@example.com\r\nBcc: b@example.com", "A <a@example.com>", &long] {
+        for bad in [
+            "",
+            "a",
+            "a@",
+            "@b.com",
+            "a@b",
+            "a b@example.com",
+            "a@example.com\r\nBcc: b@example.com",
+            "A <a@example.com>",
+            &long,
+        ] {
             assert!(bad.parse::<EmailAddress>().is_err(), "{bad}");
         }
     }

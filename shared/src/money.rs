@@ -57,7 +57,6 @@ macro_rules! currencies {
     ($($name:ident = $digits:literal,)+) => {
         /// A currency that Souk sells in (ISO 4217).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        #[expect(clippy::upper_case_acronyms, reason = "ISO 4217 codes")]
         pub enum Currency { $($name,)+ }
 
         impl Currency {

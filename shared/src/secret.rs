@@ -42,7 +42,8 @@ impl Secret {
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T, SecretError> {
         let failed = |reason: String| SecretError { id: Arc::clone(&self.id), reason };
         let client = aws_sdk_secretsmanager::Client::new(self.aws.config().await);
-        let output = client.get_secret_value().secret_id(&*self.id).send().await;
+        // On the heap, as every AWS call here: its future has some 17 kB, which each future around it would have too.
+        let output = Box::pin(client.get_secret_value().secret_id(&*self.id).send()).await;
         let output = output.map_err(|error| failed(chain(&error)))?;
         let text = output.secret_string().ok_or_else(|| failed("is not text".into()))?;
         // The parser's message would quote the value.

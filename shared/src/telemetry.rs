@@ -39,10 +39,10 @@ impl Trace {
     /// The trace that a request belongs to: its `traceparent` if it is a valid one, else X-Ray's, else a new one.
     #[must_use]
     pub fn of(traceparent: Option<&str>, xray: Option<&str>, ambient: &Ambient) -> Self {
-        traceparent.and_then(Self::parse).or_else(|| xray.and_then(Self::from_xray)).unwrap_or_else(|| Self {
-            trace_id: hex(&ambient.bytes::<16>()),
-            parent_id: hex(&ambient.bytes::<8>()),
-        })
+        traceparent
+            .and_then(Self::parse)
+            .or_else(|| xray.and_then(Self::from_xray))
+            .unwrap_or_else(|| Self { trace_id: hex(&ambient.bytes::<16>()), parent_id: hex(&ambient.bytes::<8>()) })
     }
 
     /// The header's value, version 00, sampled.
@@ -115,11 +115,7 @@ pub fn init(ambient: Ambient) {
         service: environment::optional(environment::SERVICE_NAME).unwrap_or_else(|| "souk".into()),
         function_name: environment::optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .fmt_fields(DefaultFields::new())
-        .event_format(format)
-        .init();
+    tracing_subscriber::fmt().with_max_level(level).fmt_fields(DefaultFields::new()).event_format(format).init();
     std::panic::set_hook(Box::new(|panic| {
         let message = panic.payload_as_str().unwrap_or("a panic without text");
         let at = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! A client of the API that checks every reply against the OpenAPI document.
 
+use std::fmt::Display;
+
 use serde_json::Value;
 use ureq::http::{HeaderMap, Method, Request};
 
@@ -55,7 +57,7 @@ impl Call {
 
     /// A JSON body, from a value or from text that need not be JSON.
     #[must_use]
-    pub fn json(self, body: impl ToString) -> Self {
+    pub fn json(self, body: impl Display) -> Self {
         self.body("application/json", body.to_string())
     }
 
@@ -114,6 +116,7 @@ impl Reply {
     ///
     /// # Panics
     /// When it is something else.
+    #[must_use]
     pub fn expect_problem(self, status: u16, slug: &str) -> Value {
         let reply = self.expect(status);
         assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{reply:?}");

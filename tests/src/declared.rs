@@ -45,7 +45,8 @@ pub fn declared() -> BTreeMap<String, Declared> {
 
 fn add<F: Function>(functions: &mut BTreeMap<String, Declared>, trigger: Trigger) {
     let requirements = F::Needs::requirements();
-    let environment = requirements.iter().flat_map(|needed| needed.environment).map(|name| (*name).to_owned()).collect();
+    let environment =
+        requirements.iter().flat_map(|needed| needed.environment).map(|name| (*name).to_owned()).collect();
     let grants = requirements
         .iter()
         .flat_map(|needed| needed.grants)
@@ -73,7 +74,9 @@ fn resource(target: Target) -> String {
     match target {
         Target::Secret(name) => format!("{ARN}:secretsmanager:{ACCOUNT}:secret:souk/${{Stage}}/{name}-??????"),
         Target::Queue(name) => format!("!GetAtt {}Queue.Arn", pascal(name)),
-        Target::EmailIdentity => format!("{ARN}:ses:{ACCOUNT}:identity/{{{{resolve:ssm:/souk/${{Stage}}/email/identity}}}}"),
+        Target::EmailIdentity => {
+            format!("{ARN}:ses:{ACCOUNT}:identity/{{{{resolve:ssm:/souk/${{Stage}}/email/identity}}}}")
+        }
     }
 }
 

@@ -107,16 +107,15 @@ impl Template {
 
     fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.root["Resources"].as_mapping().into_iter().flatten();
-        resources.filter(move |(_, resource)| resource["Type"] == kind).map(|(id, resource)| (id.as_str().unwrap_or_default(), resource))
+        resources
+            .filter(move |(_, resource)| resource["Type"] == kind)
+            .map(|(id, resource)| (id.as_str().unwrap_or_default(), resource))
     }
 
     fn function(&self, id: &str, name: &str, resource: &Value) -> Result<TemplateFunction, Drift> {
         only(resource, &["Type", "DependsOn", "Properties"])?;
         let properties = &resource["Properties"];
-        only(
-            properties,
-            &["FunctionName", "CodeUri", "MemorySize", "Timeout", "Environment", "Policies", "Events"],
-        )?;
+        only(properties, &["FunctionName", "CodeUri", "MemorySize", "Timeout", "Environment", "Policies", "Events"])?;
         let mut drift = Vec::new();
         drift.extend(expect("its logical id", id, &pascal(name)).err());
         let function_name = text(&properties["FunctionName"]);
@@ -131,7 +130,10 @@ impl Template {
         };
         Ok(TemplateFunction {
             declared: Declared { trigger, environment: keys(variables), grants: grants(properties)? },
-            timeout: properties["Timeout"].as_u64().or(self.root["Globals"]["Function"]["Timeout"].as_u64()).unwrap_or(3),
+            timeout: properties["Timeout"]
+                .as_u64()
+                .or(self.root["Globals"]["Function"]["Timeout"].as_u64())
+                .unwrap_or(3),
             drift,
         })
     }

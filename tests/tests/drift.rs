@@ -52,9 +52,9 @@ fn the_stage_routes_what_the_contract_says() {
             (route["routeKey"].as_str().unwrap_or_default().to_owned(), function_of(route), is_public)
         })
         .collect();
-    let declared = ROUTES.iter().map(|route| {
-        (route.route_key.to_owned(), Stage::function(route.name), route.access == Access::Public)
-    });
+    let declared = ROUTES
+        .iter()
+        .map(|route| (route.route_key.to_owned(), Stage::function(route.name), route.access == Access::Public));
     assert_eq!(deployed, declared.collect());
 }
 
@@ -76,12 +76,20 @@ fn planted_drift_is_found() {
             "Path: /v1/products/{id}",
         ),
         ("a missing variable", "          SOUK_REDIS_SECRET: !Sub souk/${Stage}/redis\n", ""),
-        ("another value", "SOUK_MYSQL_SECRET: !Sub souk/${Stage}/mysql", "SOUK_MYSQL_SECRET: !Sub souk/${Stage}/mongodb"),
+        (
+            "another value",
+            "SOUK_MYSQL_SECRET: !Sub souk/${Stage}/mysql",
+            "SOUK_MYSQL_SECRET: !Sub souk/${Stage}/mongodb",
+        ),
         ("a missing action", "Action: sqs:SendMessage", "Action: sqs:ReceiveMessage"),
         ("an action on more than needed", "secret:souk/${Stage}/mysql-??????", "secret:souk/${Stage}/*"),
         ("a wildcard action", "Action: ses:SendEmail", "Action: ses:*"),
         ("a binary", "CodeUri: target/lambda/users-me-get/", "CodeUri: target/lambda/users-me/"),
-        ("a function's name", "FunctionName: !Sub souk-${Stage}-health-ready", "FunctionName: !Sub souk-${Stage}-ready"),
+        (
+            "a function's name",
+            "FunctionName: !Sub souk-${Stage}-health-ready",
+            "FunctionName: !Sub souk-${Stage}-ready",
+        ),
         ("a queue's consumer", "Queue: !GetAtt EmailQueue.Arn", "Queue: !GetAtt EmailDeadLetterQueue.Arn"),
         ("a batch size", "BatchSize: 10", "BatchSize: 5"),
         ("no partial batches", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),

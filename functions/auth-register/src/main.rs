@@ -22,7 +22,8 @@ async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, Ap
     let password_hash = password::hash(&req.body.password, &req.ambient).await?;
     let (code, verification) = verification::issue(&req.ambient);
     let mail = |user_id, content| {
-        Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { user_id, content }).map_err(ApiError::internal)
+        Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { user_id, content })
+            .map_err(ApiError::internal)
     };
 
     let email = req.body.email;

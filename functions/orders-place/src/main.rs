@@ -66,7 +66,9 @@ async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: &Claim) -> Resu
 fn problem(error: PlaceError) -> ApiError {
     match error {
         PlaceError::NoSuchProduct(id) => ApiError::field("lines", format!("there is no product {id}")),
-        PlaceError::OutOfStock(id) => ApiError::new(Problem::OutOfStock, format!("There is not enough of product {id}")),
+        PlaceError::OutOfStock(id) => {
+            ApiError::new(Problem::OutOfStock, format!("There is not enough of product {id}"))
+        }
         PlaceError::MixedCurrencies => ApiError::field("lines", "takes products priced in one currency"),
         PlaceError::TotalTooLarge => ApiError::field("lines", "comes to more than an order can be worth"),
         PlaceError::LeaseLost => Problem::RequestInProgress.into(),

@@ -52,7 +52,8 @@ async fn drain(
             match result {
                 Ok(()) => sent.push(id),
                 Err(error) => {
-                    let attempts = claimed.iter().find(|message| message.id == id).map_or(1, |message| message.attempts);
+                    let attempts =
+                        claimed.iter().find(|message| message.id == id).map_or(1, |message| message.attempts);
                     tracing::warn!(%error, message_id = %id, attempts, "the message stays in the outbox");
                     outbox.mark_failed(worker, id, now + backoff(attempts, ambient), &error.to_string()).await?;
                     relayed.failed += 1;
@@ -75,5 +76,6 @@ async fn send(needs: &Needs, messages: &[Claimed]) -> Vec<(Uuid, Result<(), Send
 /// Two seconds after the first failure, twice as long after each further one, and up to as much again by chance.
 fn backoff(attempts: u32, ambient: &Ambient) -> Duration {
     let pause = Duration::seconds(1 << attempts.clamp(1, 12)).min(MAX_BACKOFF);
-    pause + Duration::milliseconds(i64::try_from(ambient.below(pause.whole_milliseconds().unsigned_abs() as u64)).unwrap_or(0))
+    let spread = ambient.below(pause.whole_seconds().unsigned_abs() * 1000);
+    pause + Duration::milliseconds(i64::try_from(spread).unwrap_or(0))
 }

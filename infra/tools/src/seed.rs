@@ -33,8 +33,21 @@ const MATERIALS: [&str; 12] =
 const STYLES: [&str; 10] =
     ["Carved", "Dyed", "Embroidered", "Engraved", "Glazed", "Hammered", "Inlaid", "Painted", "Plain", "Woven"];
 const THINGS: [&str; 15] = [
-    "Basket", "Bowl", "Candle Holder", "Carpet", "Chess Set", "Coffee Pot", "Cushion", "Jar", "Lantern", "Mirror", "Scarf",
-    "Slippers", "Tea Glass", "Tray", "Vase",
+    "Basket",
+    "Bowl",
+    "Candle Holder",
+    "Carpet",
+    "Chess Set",
+    "Coffee Pot",
+    "Cushion",
+    "Jar",
+    "Lantern",
+    "Mirror",
+    "Scarf",
+    "Slippers",
+    "Tea Glass",
+    "Tray",
+    "Vase",
 ];
 
 pub fn run(arguments: &mut Parser) -> Result<()> {
@@ -74,7 +87,12 @@ fn product(number: u32) -> Product {
         id: id(created_at, number),
         sku: format!("SOUK-{number:07}"),
         name: format!("{style} {material} {thing}"),
-        description: format!("A {} {}, {} by hand.", material.to_lowercase(), thing.to_lowercase(), style.to_lowercase()),
+        description: format!(
+            "A {} {}, {} by hand.",
+            material.to_lowercase(),
+            thing.to_lowercase(),
+            style.to_lowercase()
+        ),
         // 5.00 to 204.99, and every price differs from its neighbours'.
         price: Money { amount: 500 + u64::from(number) * 7919 % 20_000, currency: Currency::EUR },
         stock: 10 + number * 31 % 190,
@@ -84,7 +102,7 @@ fn product(number: u32) -> Product {
     }
 }
 
-/// A UUIDv7 that says when the product was made, and otherwise only its number.
+/// A UUID version 7 that says when the product was made, and otherwise only its number.
 fn id(created_at: OffsetDateTime, number: u32) -> Uuid {
     let mut tail = [0; 10];
     tail[6..].copy_from_slice(&number.to_be_bytes());
@@ -95,7 +113,8 @@ fn id(created_at: OffsetDateTime, number: u32) -> Uuid {
 async fn add_user(mongodb: &Mongodb, ambient: &Ambient, email: &str, role: Role) -> Result<()> {
     let email = email.parse()?;
     if users::id_of(mongodb, &email).await?.is_none() {
-        let password_hash = password::hash(&PASSWORD.into(), ambient).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let password_hash =
+            password::hash(&PASSWORD.into(), ambient).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         let (id, now) = (ambient.id(), ambient.now());
         let user = NewUser { id, email, password_hash, roles: Roles(vec![role]), verification: None, now };
         users::insert(mongodb, &user, None).await?;

@@ -11,7 +11,13 @@ use crate::workspace::Workspace;
 pub fn down(workspace: &Workspace, purge: bool) -> Result<()> {
     let _lock = lock::hold(workspace, "stage")?;
     let stage = workspace.local().join("stage");
-    let stopped = servers::stop(&stage)?;
+    let mut stopped = servers::stop(&stage)?;
+    // A test run that was killed could not take its own stage down; one that still runs will.
+    if let Some(_lock) = lock::try_hold(workspace, "test")? {
+        let test = workspace.local().join("test");
+        stopped.extend(servers::stop(&test)?);
+        files::remove_dir(&test)?;
+    }
     if stopped.is_empty() {
         say!("nothing was running");
     } else {

@@ -10,16 +10,30 @@ use crate::workspace::Workspace;
 
 /// Holds a lock by name until it is dropped or the program ends; waits for whoever has it.
 pub fn hold(workspace: &Workspace, name: &str) -> Result<File> {
-    files::create_dir(&workspace.local())?;
-    let path = workspace.local().join(format!("{name}.lock"));
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            progress::note(&format!("waiting for another `cargo xtask` ({})", path.display()));
-            file.lock()?;
-        }
-        Err(TryLockError::Error(error)) => return Err(error).context("cannot lock"),
+    let file = open(workspace, name)?;
+    if !try_lock(&file)? {
+        progress::note(&format!("waiting for another `cargo xtask` that has .local/{name}.lock"));
+        file.lock()?;
     }
     Ok(file)
+}
+
+/// Holds a lock unless someone else does.
+pub fn try_hold(workspace: &Workspace, name: &str) -> Result<Option<File>> {
+    let file = open(workspace, name)?;
+    Ok(try_lock(&file)?.then_some(file))
+}
+
+fn open(workspace: &Workspace, name: &str) -> Result<File> {
+    files::create_dir(&workspace.local())?;
+    let path = workspace.local().join(format!("{name}.lock"));
+    File::create(&path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn try_lock(file: &File) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock"),
+    }
 }

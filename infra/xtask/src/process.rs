@@ -179,3 +179,81 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
         std::thread::sleep(Duration::from_millis(25));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::process::Command;
+    use std::time::Duration;
+
+    use super::{Process, Stat, boot_id};
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// A directory that is removed with the value.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("souk-xtask-{name}-{}", std::process::id()));
+            for part in ["logs", "run"] {
+                fs::create_dir_all(path.join(part)).unwrap();
+            }
+            Self(path)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_process_is_found_again_and_stopped() {
+        let directory = Directory::new("stop");
+        let process = Process::new("Sleeper", &directory.0);
+        let mut child = process.spawn(shell("exec sleep 60"), "print").unwrap();
+        let again = Process::new("Sleeper", &directory.0);
+        assert_eq!(again.running().unwrap().fingerprint, "print");
+        assert!(again.stop(PATIENCE).unwrap());
+        assert!(again.running().is_none());
+        assert!(!again.stop(PATIENCE).unwrap());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_pid_that_belongs_to_another_process_by_now_is_left_alone() {
+        let directory = Directory::new("recycled");
+        let mut other = shell("exec sleep 60").spawn().unwrap();
+        let pid = i32::try_from(other.id()).unwrap();
+        let earlier = Stat::of(pid).unwrap().started - 1;
+        fs::write(directory.0.join("run/sleeper.pid"), format!("{pid} {earlier} {} x", boot_id().unwrap())).unwrap();
+        let process = Process::new("Sleeper", &directory.0);
+        assert!(process.running().is_none());
+        assert!(!process.stop(PATIENCE).unwrap());
+        assert!(other.try_wait().unwrap().is_none(), "it was ended");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_leaves_behind_is_ended_too() {
+        let directory = Directory::new("orphan");
+        let process = Process::new("Parent", &directory.0);
+        let mut parent = process.spawn(shell("sleep 60 & wait"), "x").unwrap();
+        super::wait_until(PATIENCE, || process.recorded().unwrap().group().len() == 2);
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert_eq!(process.recorded().unwrap().group().len(), 1);
+        assert!(process.stop(PATIENCE).unwrap());
+        assert!(!directory.0.join("run/parent.pid").exists());
+    }
+}

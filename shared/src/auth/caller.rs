@@ -32,11 +32,7 @@ impl Caller {
     /// What the authorizer puts into its reply.
     #[must_use]
     pub fn to_context(&self) -> CallerContext {
-        CallerContext {
-            sub: self.user_id.to_string(),
-            sid: self.session_id.to_string(),
-            roles: self.roles.to_string(),
-        }
+        CallerContext { sub: self.user_id.to_string(), sid: self.session_id.to_string(), roles: self.roles.to_string() }
     }
 
     /// What a function finds in its event. A context that is not whole is no caller.

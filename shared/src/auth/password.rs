@@ -13,7 +13,8 @@ pub const MIN_LENGTH: usize = 12;
 pub const MAX_LENGTH: usize = 128;
 
 /// A hash of no password, in today's parameters: compared with when the user is unknown, so that this takes the same time.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c291ay1ub2JvZHktc2FsdA$KYtWyjXKoJIQy0tUj9l7VYxOZ0n6Ypn9iq6cVYWvq0w";
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c291ay1ub2JvZHktc2FsdA$KYtWyjXKoJIQy0tUj9l7VYxOZ0n6Ypn9iq6cVYWvq0w";
 
 fn argon2() -> Argon2<'static> {
     let params = Params::new(19 * 1024, 2, 1, None).expect("these parameters are in range");

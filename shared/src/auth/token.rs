@@ -177,7 +177,7 @@ fn issuer() -> Result<Arc<str>, ConfigError> {
     Ok(format!("souk-{}", environment::required(environment::STAGE)?).into())
 }
 
-/// Has jsonwebtoken use ring, the one crypto provider here, and refuse every algorithm but EdDSA.
+/// Has `jsonwebtoken` use ring, the one crypto provider here, and refuse every algorithm but `EdDSA`.
 fn install_crypto() {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: |algorithm, key| match algorithm {

@@ -12,7 +12,6 @@ use crate::{
 
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::upper_case_acronyms, reason = "methods are written so: RFC 9110")]
 pub enum Method {
     GET,
     POST,
@@ -112,7 +111,7 @@ impl Idempotency for Keyed {
 
 /// Declares an endpoint.
 ///
-/// ```ignore
+/// ```text
 /// endpoint! {
 ///     /// Takes an order back before it ships.
 ///     OrdersCancel = "orders-cancel" POST "/v1/orders/{id}/cancel" {

@@ -3,8 +3,8 @@
 use utoipa::{
     IntoParams, ToSchema,
     openapi::{
-        Components, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref,
-        RefOr, Required, ResponseBuilder,
+        Components, ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, OpenApi, OpenApiBuilder, PathsBuilder,
+        Ref, RefOr, Required, ResponseBuilder,
         path::{Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         schema::{Object, ObjectBuilder, Schema, Type},
@@ -104,8 +104,10 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let text = problems.iter().map(|problem| format!("{} (`{}`)", problem.title(), problem.urn()));
         let text = text.collect::<Vec<_>>().join("; ");
-        operation = operation
-            .response(status.to_string(), ResponseBuilder::new().description(text).content("application/problem+json", content));
+        operation = operation.response(
+            status.to_string(),
+            ResponseBuilder::new().description(text).content("application/problem+json", content),
+        );
     }
     operation.build()
 }
@@ -114,7 +116,8 @@ fn parameters<E: Endpoint>() -> Vec<Parameter> {
     let mut parameters = E::Path::into_params(|| Some(ParameterIn::Path));
     parameters.extend(E::Query::into_params(|| Some(ParameterIn::Query)));
     if E::Idempotency::REQUIRED {
-        let schema: Object = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
+        let schema: Object =
+            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
         parameters.push(
             ParameterBuilder::new()
                 .name("Idempotency-Key")

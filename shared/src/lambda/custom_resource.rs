@@ -7,9 +7,7 @@ use aws_smithy_http_client::{
     Connector,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::{
-    client::{http::HttpConnector, orchestrator::HttpRequest},
-};
+use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
 use aws_smithy_types::body::SdkBody;
 use serde::Deserialize;
 use serde_json::json;

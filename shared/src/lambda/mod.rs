@@ -26,6 +26,7 @@ use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub(crate) use self::request::read_json;
 pub use self::{
     authorizer::{Authorizer, Bearer, Decision},
     consumer::{Consumer, ConsumerContract, Delivery, Failure},
@@ -36,7 +37,6 @@ pub use self::{
     request::{FromBody, Request},
     task::{Task, TaskContract, TaskError, TaskRun},
 };
-pub(crate) use self::request::read_json;
 use crate::{
     ambient::Ambient,
     aws::Aws,

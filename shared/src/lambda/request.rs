@@ -120,7 +120,8 @@ fn body(event: &ApiGatewayV2httpRequest) -> Result<Cow<'_, [u8]>, ApiError> {
 /// # Errors
 /// As [`FromBody::from_body`].
 pub(crate) fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T, ApiError> {
-    let not_json = |error: serde_json::Error| ApiError::new(Problem::MalformedRequest, format!("The body is not JSON: {error}"));
+    let not_json =
+        |error: serde_json::Error| ApiError::new(Problem::MalformedRequest, format!("The body is not JSON: {error}"));
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();

@@ -82,7 +82,8 @@ where
 
     async fn serve(call: Call<T>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
-        let event = serde_json::from_str(call.event.get()).map_err(|error| format!("not this task's event: {error}"))?;
+        let event =
+            serde_json::from_str(call.event.get()).map_err(|error| format!("not this task's event: {error}"))?;
         let Call { needs, ambient, aws, time_left, .. } = call;
         let run = handler(needs, TaskRun { event, ambient, aws, time_left });
         let result = contained(run, time_left).await.unwrap_or_else(|ended| Err(ended.into()));

@@ -56,14 +56,13 @@ impl Ses {
             .body(Body::builder().text(content(&text.body).map_err(|error| failed(&error))?).build())
             .build();
         let client = self.client.get_or_init(async || Client::new(self.aws.config().await)).await;
-        client
+        let send = client
             .send_email()
             .from_email_address(&*self.sender)
             .destination(Destination::builder().to_addresses(to.as_str()).build())
             .content(EmailContent::builder().simple(message).build())
-            .send()
-            .await
-            .map_err(|error| failed(&error))?;
+            .send();
+        Box::pin(send).await.map_err(|error| failed(&error))?;
         Ok(())
     }
 }

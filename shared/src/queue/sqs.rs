@@ -76,7 +76,7 @@ impl<Q: QueueContract> Queue<Q> {
     /// Sends one message, within the patience of a request.
     pub(super) async fn send_now(&self, message: &Outgoing) -> Result<(), SendError> {
         let send = self.client().await.send_message().queue_url(&*self.url).message_body(&message.envelope).send();
-        match tokio::time::timeout(PATIENCE, send).await {
+        match tokio::time::timeout(PATIENCE, Box::pin(send)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(SendError(chain(&error))),
             Err(_) => Err(SendError(format!("no answer within {PATIENCE:?}"))),
@@ -96,13 +96,14 @@ impl<Q: QueueContract> Queue<Q> {
     async fn send_batch(&self, rows: &[&Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
         let mut request = self.client().await.send_message_batch().queue_url(&*self.url);
         for row in rows {
-            let entry = SendMessageBatchRequestEntry::builder().id(row.id.simple().to_string()).message_body(&row.envelope);
+            let entry =
+                SendMessageBatchRequestEntry::builder().id(row.id.simple().to_string()).message_body(&row.envelope);
             request = match entry.build() {
                 Ok(entry) => request.entries(entry),
                 Err(error) => return every(rows, &SendError(chain(&error))),
             };
         }
-        let output = match request.send().await {
+        let output = match Box::pin(request.send()).await {
             Ok(output) => output,
             Err(error) => return every(rows, &SendError(chain(&error))),
         };
@@ -111,9 +112,7 @@ impl<Q: QueueContract> Queue<Q> {
             let failed = output.failed().iter().find(|entry| entry.id() == id.simple().to_string());
             failed.and_then(|entry| entry.message()).unwrap_or("not in the reply").to_owned()
         };
-        rows.iter()
-            .map(|row| (row.id, if taken(row.id) { Ok(()) } else { Err(SendError(reason(row.id))) }))
-            .collect()
+        rows.iter().map(|row| (row.id, if taken(row.id) { Ok(()) } else { Err(SendError(reason(row.id))) })).collect()
     }
 
     async fn client(&self) -> &Client {

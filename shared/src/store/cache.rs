@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::Redis;
 use crate::{ambient::Ambient, error::ApiError};
 
-const TTL: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_mins(1);
 /// Up to this much is added to a TTL, so that what was filled together does not expire together.
 const JITTER: Duration = Duration::from_secs(12);
 const ABSENT_TTL: Duration = Duration::from_secs(5);
 /// Longer than any function runs: a fill that raced a change finds its tombstone.
-const TOMBSTONE_TTL: Duration = Duration::from_secs(60);
+const TOMBSTONE_TTL: Duration = Duration::from_mins(1);
 
 /// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless what is there has a version above ARGV[1].
 const SET_UNLESS_NEWER: &str = "\

@@ -133,6 +133,9 @@ impl Claim {
     }
 
     /// Frees the key after work that came to nothing, so that it can be tried again at once.
+    ///
+    /// # Errors
+    /// When the store does not answer. The key is then free when its lease ends.
     #[tracing::instrument(name = "idempotency.release", skip_all)]
     pub async fn release(&self, mysql: &Mysql) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM idempotency_keys WHERE user_id = ? AND idempotency_key = ? AND fencing_token = ?")

@@ -23,7 +23,10 @@ const FILES: &[(&str, &str)] = &[
 #[tracing::instrument(name = "migrations.mysql", skip_all)]
 pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
     let migrator = Migrator::with_migrations(FILES.iter().map(|(name, sql)| migration(name, sql)).collect());
-    migrator.run(mysql.pool().await?).await.map_err(|error| StoreError::Failed { store: "MySQL", cause: error.into() })?;
+    migrator
+        .run(mysql.pool().await?)
+        .await
+        .map_err(|error| StoreError::Failed { store: "MySQL", cause: error.into() })?;
     Ok(FILES.len())
 }
 

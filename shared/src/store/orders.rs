@@ -168,10 +168,7 @@ async fn insert(connection: &mut MySqlConnection, order: &Order) -> Result<(), s
     .await?;
     let mut query = QueryBuilder::new("INSERT INTO order_items (order_id, product_id, quantity, unit_price_minor) ");
     query.push_values(&order.items, |mut row, item| {
-        row.push_bind(order.id)
-            .push_bind(item.product_id)
-            .push_bind(item.quantity)
-            .push_bind(item.unit_price.amount);
+        row.push_bind(order.id).push_bind(item.product_id).push_bind(item.quantity).push_bind(item.unit_price.amount);
     });
     query.build().execute(connection).await?;
     Ok(())

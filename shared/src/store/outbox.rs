@@ -145,13 +145,15 @@ impl Outbox for Mysql {
         retry_at: OffsetDateTime,
         reason: &str,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE outbox SET locked_by = NULL, available_at = ?, last_error = ? WHERE id = ? AND locked_by = ?")
-            .bind(retry_at)
-            .bind(shortened(reason))
-            .bind(id)
-            .bind(worker)
-            .execute(self.pool().await?)
-            .await?;
+        sqlx::query(
+            "UPDATE outbox SET locked_by = NULL, available_at = ?, last_error = ? WHERE id = ? AND locked_by = ?",
+        )
+        .bind(retry_at)
+        .bind(shortened(reason))
+        .bind(id)
+        .bind(worker)
+        .execute(self.pool().await?)
+        .await?;
         Ok(())
     }
 }

@@ -50,11 +50,12 @@ pub async fn claim(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime)
     if taken_over.rows_affected() == 1 {
         return Ok(Outcome::Claimed);
     }
-    let done = sqlx::query("SELECT done_at IS NOT NULL AS done FROM processed_messages WHERE consumer = ? AND message_id = ?")
-        .bind(consumer)
-        .bind(id)
-        .fetch_optional(pool)
-        .await?;
+    let done =
+        sqlx::query("SELECT done_at IS NOT NULL AS done FROM processed_messages WHERE consumer = ? AND message_id = ?")
+            .bind(consumer)
+            .bind(id)
+            .fetch_optional(pool)
+            .await?;
     let done = done.map(|row| row.try_get("done")).transpose()?;
     Ok(if done == Some(true) { Outcome::Done } else { Outcome::InProgress })
 }

@@ -41,9 +41,7 @@ pub async fn insert(mysql: &Mysql, product: &Product) -> Result<(), InsertError>
     let mut query = insertion("INSERT", std::slice::from_ref(product));
     match query.build().execute(mysql.pool().await?).await {
         Ok(_) => Ok(()),
-        Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => {
-            Err(InsertError::SkuTaken)
-        }
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(InsertError::SkuTaken),
         Err(error) => Err(InsertError::Store(error.into())),
     }
 }

@@ -1,13 +1,15 @@
 //! `/v1/auth`
 
+use std::fmt::Display;
+
 use serde_json::json;
 use tests::{Call, aws, people, people::PASSWORD};
 
-fn register(body: impl ToString) -> tests::Reply {
+fn register(body: impl Display) -> tests::Reply {
     Call::post("/v1/auth/register").json(body).send()
 }
 
-fn log_in(body: impl ToString) -> tests::Reply {
+fn log_in(body: impl Display) -> tests::Reply {
     Call::post("/v1/auth/login").json(body).send()
 }
 
@@ -33,7 +35,8 @@ fn registering_twice_answers_the_same_and_tells_only_the_owner() {
     assert_eq!(first.text, second.text);
     let _ = aws::wait_for_mail(&email, "Somebody tried to register");
     let _ = log_in(json!({ "strategy": "email", "email": email, "password": PASSWORD })).expect(200);
-    let _ = log_in(json!({ "strategy": "email", "email": email, "password": "another-password-of-somebody" })).expect(401);
+    let _ =
+        log_in(json!({ "strategy": "email", "email": email, "password": "another-password-of-somebody" })).expect(401);
 }
 
 #[test]
@@ -81,7 +84,8 @@ fn passwords_have_12_to_128_characters_of_any_kind() {
     let _ = log_in(json!({ "strategy": "email", "email": email, "password": password })).expect(200);
     // None is cut off: one that is the same but for its end is another.
     let other = password.replace("надёжный", "надёжнейший");
-    let _ = log_in(json!({ "strategy": "email", "email": email, "password": other })).expect_problem(401, "invalid-credentials");
+    let _ = log_in(json!({ "strategy": "email", "email": email, "password": other }))
+        .expect_problem(401, "invalid-credentials");
 }
 
 #[test]
@@ -99,5 +103,6 @@ fn a_wrong_password_and_an_unknown_address_answer_the_same() {
 fn a_way_to_log_in_that_is_none_is_refused() {
     let problem = log_in(json!({ "strategy": "magic", "spell": "xyzzy" })).expect_problem(422, "validation-failed");
     assert_eq!(problem["errors"][0]["field"], "strategy");
-    let _ = log_in(json!({ "email": "customer@souk.example", "password": PASSWORD })).expect_problem(422, "validation-failed");
+    let _ = log_in(json!({ "email": "customer@souk.example", "password": PASSWORD }))
+        .expect_problem(422, "validation-failed");
 }

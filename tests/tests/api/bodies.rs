@@ -29,7 +29,7 @@ fn what_is_not_json_is_a_400() {
     for (method, path) in operations() {
         for body in ["", "{", "nul", "{} {}", "{'a': 1}", "\u{feff}{}", "{\"a\":\"\u{1}\"}", &deep, &deep_object] {
             let reply = call(&method, &path).json(body).send();
-            assert!(matches!(reply.status, 400 | 422), "{method} {path} with {:.20}: {reply:?}", body);
+            assert!(matches!(reply.status, 400 | 422), "{method} {path} with {body:.20}: {reply:?}");
         }
         let reply = call(&method, &path).body("application/json", vec![b'"', 0xff, 0xfe, b'"']).send();
         assert!(matches!(reply.status, 400 | 422), "{method} {path} with bytes that are not UTF-8: {reply:?}");
@@ -58,7 +58,9 @@ fn a_body_over_1_mib_is_a_413() {
 #[test]
 fn unknown_members_twice_the_same_member_and_other_types_are_a_422() {
     for (method, path) in operations() {
-        for body in ["{}", "[]", "null", "1e999", "123456789012345678901234567890", "{\"$where\":\"1\"}", "{\"__proto__\":{}}"] {
+        for body in
+            ["{}", "[]", "null", "1e999", "123456789012345678901234567890", "{\"$where\":\"1\"}", "{\"__proto__\":{}}"]
+        {
             let reply = call(&method, &path).json(body).send();
             assert!(matches!(reply.status, 400 | 422), "{method} {path} with {body}: {reply:?}");
         }

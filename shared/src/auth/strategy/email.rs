@@ -36,7 +36,7 @@ impl LoginStrategy for Email {
 
     fn authenticate(&self, credentials: Value) -> Attempt<'_> {
         Box::pin(async move {
-            let Credentials { email, password } = super::credentials(credentials)?;
+            let Credentials { email, password } = super::credentials(&credentials)?;
             let user = users::find_for_login(&self.users, &email).await?;
             let hash = user.as_ref().map(|user| user.password_hash.as_str());
             let matches = password::verify(&password, hash).await?;

@@ -108,7 +108,7 @@ fn named(name: &'static str, schema: RefOr<Schema>) -> RefOr<Schema> {
 }
 
 /// Reads what a strategy asks for.
-fn credentials<T: DeserializeOwned + Validate<Context = ()>>(value: Value) -> Result<T, ApiError> {
-    let bytes = serde_json::to_vec(&value).map_err(ApiError::internal)?;
+fn credentials<T: DeserializeOwned + Validate<Context = ()>>(value: &Value) -> Result<T, ApiError> {
+    let bytes = serde_json::to_vec(value).map_err(ApiError::internal)?;
     crate::lambda::read_json(&bytes)
 }
