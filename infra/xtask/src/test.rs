@@ -41,21 +41,32 @@ pub fn test(workspace: &Workspace, settings: &Settings, arguments: &[OsString]) 
     outcome
 }
 
+/// First what needs no stage, then what needs one: its summary is the last thing printed.
+const RUNS: [(&str, &[&str]); 3] = [
+    ("tests of xtask", &["test", "--package", "xtask"]),
+    ("tests of the code", &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--lib", "--bins"]),
+    ("tests of the stage", &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--test", "*"]),
+];
+
 fn run(stage: &Stage, arguments: &[OsString]) -> Result<u8> {
-    progress::heading("tests");
-    // Without xtask, as the functions were built: with it, cargo would settle on other features and build half of them again.
-    let mut child = build::cargo(&stage.workspace)
-        .args(["test", "--profile", "stage", "--workspace", "--exclude", "xtask"])
-        .args(arguments)
-        .env("SOUK_STAGE_FILE", stage.description_file())
-        .envs(stage.function_environment())
-        .spawn()
-        .context("cannot run cargo")?;
-    let status = wait(&mut child)?;
-    if interrupt::requested() || status.signal().is_some() {
-        return Ok(INTERRUPTED);
+    for (name, command) in RUNS {
+        progress::heading(name);
+        let mut child = build::cargo(&stage.workspace)
+            .args(command)
+            .args(arguments)
+            .env("SOUK_STAGE_FILE", stage.description_file())
+            .envs(stage.function_environment())
+            .spawn()
+            .context("cannot run cargo")?;
+        let status = wait(&mut child)?;
+        if interrupt::requested() || status.signal().is_some() {
+            return Ok(INTERRUPTED);
+        }
+        if !status.success() {
+            return Ok(exit_code(status));
+        }
     }
-    Ok(exit_code(status))
+    Ok(0)
 }
 
 /// Waits for the tests. Ctrl-C in a terminal reaches them by itself; a signal to this program alone is passed on.
