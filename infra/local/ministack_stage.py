@@ -38,15 +38,5 @@ def _action(headers, original=iam_actions._action_from_target):
 
 iam_actions._action_from_target = _action
 
-
-
-def _iam_action(service, *request, original=iam_actions.extract_iam_action, **more):
-    """SQS has no permissions for batches: SendMessageBatch is allowed by `sqs:SendMessage`, and so on."""
-    action = original(service, *request, **more)
-    return action.removesuffix("Batch") if service == "sqs" and action else action
-
-
-iam_actions.extract_iam_action = _iam_action
-
 if __name__ == "__main__":
     app.main()
