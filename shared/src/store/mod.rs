@@ -2,6 +2,8 @@
 //!
 //! A query function takes the store's connection first, has a span of its own, and says "absent" with `Ok(None)`.
 
+use std::time::Duration;
+
 pub mod cache;
 pub mod idempotency;
 pub mod migrations;
@@ -21,6 +23,10 @@ pub use self::{
     redis::Redis,
 };
 use crate::error::ApiError;
+
+/// A connection that rested longer may be closed by now, by a restarted server or while the environment was frozen: it is pinged
+/// before it is used, so that no request fails for it.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 

@@ -1,6 +1,9 @@
 //! The MongoDB connection: DocumentDB 5.0 in AWS, a MongoDB-compatible server on the local stage.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use mongodb::{
     Client, Database,
@@ -11,7 +14,7 @@ use mongodb::{
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
-use super::StoreError;
+use super::{StoreError, TRUSTED_IDLE};
 use crate::{
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
@@ -28,6 +31,7 @@ pub struct Mongodb {
     endpoint: Arc<str>,
     secret: Secret,
     database: Arc<OnceCell<Database>>,
+    used_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Resource for Mongodb {
@@ -41,6 +45,7 @@ impl Resource for Mongodb {
             endpoint: environment::required("SOUK_MONGODB_ENDPOINT")?.into(),
             secret: Secret::new(&opener.aws, environment::required("SOUK_MONGODB_SECRET")?),
             database: Arc::default(),
+            used_at: Arc::default(),
         })
     }
 
@@ -52,11 +57,28 @@ impl Resource for Mongodb {
 }
 
 impl Mongodb {
-    /// The database; its client is made at first use.
+    /// The database, on a connection that was used just now or is checked.
     ///
     /// # Errors
     /// When the credentials cannot be had, or the endpoint is not a MongoDB connection string.
     pub async fn database(&self) -> Result<&Database, StoreError> {
+        let database = self.client().await?;
+        if self.has_rested() {
+            // Where this fails, the driver drops the connection, and what comes next gets a new one.
+            let _ = database.run_command(doc! { "ping": 1 }).await;
+        }
+        Ok(database)
+    }
+
+    /// Whether the connection was used before, and not just now. Counts as a use.
+    fn has_rested(&self) -> bool {
+        let now = Instant::now();
+        let used_at = self.used_at.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        used_at.is_some_and(|used_at| now - used_at > TRUSTED_IDLE)
+    }
+
+    /// The client's database; made at first use.
+    async fn client(&self) -> Result<&Database, StoreError> {
         self.database
             .get_or_try_init(async || {
                 let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;

@@ -8,7 +8,7 @@ use sqlx::{
 };
 use tokio::sync::OnceCell;
 
-use super::StoreError;
+use super::{StoreError, TRUSTED_IDLE};
 use crate::{
     ambient::Ambient,
     contract::{Grant, Opener, Requirements, Resource, Target},
@@ -19,8 +19,6 @@ use crate::{
 const STORE: &str = "MySQL";
 /// How long a request waits for a connection before it answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that rested longer may have been closed while the environment was frozen: it is pinged first.
-const TRUSTED_IDLE: Duration = Duration::from_secs(5);
 /// How often a transaction is tried when others are in the way.
 const ATTEMPTS: u32 = 6;
 
