@@ -15,8 +15,7 @@ Usage: cargo xtask COMMAND
   status                    what runs, where, and what is deployed
   logs [FUNCTION] [-f]      what the functions logged; -f or --follow goes on as they run
   demo                      play the story: register, log in, create, order, and see each step
-  seed [--products N] [--users N] [--orders N]
-                            sample data
+  seed [--products N]       sample data: users, and N products (200)
   routes                    the endpoints and who may call them
   openapi [--check]         write openapi.json; --check only compares
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`

@@ -227,3 +227,123 @@ impl JwtVerifier for Ed25519Verifier {
         Algorithm::EdDSA
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        ambient::Ambient,
+        auth::{Role, keys},
+    };
+
+    /// A key, and a verifier that knows it.
+    fn key() -> (Ed25519KeyPair, String, TokenVerifier) {
+        let (document, public) = keys::generate();
+        let pair = Ed25519KeyPair::from_pkcs8(&BASE64URL.decode(&document.private_key).unwrap()).unwrap();
+        let verifier = TokenVerifier::new(&KeySet { keys: vec![public] }, "souk-test").unwrap();
+        (pair, document.kid, verifier)
+    }
+
+    fn header(kid: &str) -> Value {
+        json!({ "typ": TYPE, "alg": "EdDSA", "kid": kid })
+    }
+
+    fn claims() -> Value {
+        let now = Ambient::system().now().unix_timestamp();
+        let id = "018f0000-0000-7000-8000-000000000000";
+        json!({
+            "iss": "souk-test", "aud": AUDIENCE, "sub": id, "sid": id, "jti": id, "roles": ["customer"],
+            "iat": now, "nbf": now, "exp": now + 600,
+        })
+    }
+
+    fn token(pair: &Ed25519KeyPair, header: &str, claims: &str) -> String {
+        let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
+        let signature = BASE64URL.encode(pair.sign(message.as_bytes()));
+        format!("{message}.{signature}")
+    }
+
+    #[test]
+    fn a_token_of_ours_names_its_caller() {
+        let (pair, kid, verifier) = key();
+        let caller = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string())).unwrap();
+        assert_eq!(caller.user_id.to_string(), claims()["sub"]);
+        assert_eq!(caller.roles, Roles(vec![Role::Customer]));
+    }
+
+    #[test]
+    fn a_token_with_another_header_is_refused() {
+        let (pair, kid, verifier) = key();
+        for (name, value) in [
+            ("typ", json!("JWT")),
+            ("typ", Value::Null),
+            ("alg", json!("none")),
+            ("alg", json!("HS256")),
+            ("alg", json!("RS256")),
+            ("kid", json!("another")),
+            ("kid", json!("../../dev/null")),
+            ("kid", Value::Null),
+        ] {
+            let mut header = header(&kid);
+            header[name] = value.clone();
+            let token = token(&pair, &header.to_string(), &claims().to_string());
+            assert!(verifier.verify(&token).is_none(), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_token_with_another_claim_or_without_it_is_refused() {
+        let (pair, kid, verifier) = key();
+        let now = Ambient::system().now().unix_timestamp();
+        for (name, value) in [
+            ("iss", json!("souk-prod")),
+            ("aud", json!("another-api")),
+            ("exp", json!(now - 60)),
+            ("nbf", json!(now + 60)),
+            ("sub", json!("not-an-id")),
+            ("roles", json!(["root"])),
+            ("roles", json!("admin")),
+        ] {
+            let (mut changed, mut missing) = (claims(), claims());
+            changed[name] = value;
+            missing.as_object_mut().unwrap().remove(name);
+            for claims in [changed, missing] {
+                let token = token(&pair, &header(&kid).to_string(), &claims.to_string());
+                assert!(verifier.verify(&token).is_none(), "{claims}");
+            }
+        }
+        let twice = claims().to_string().replacen('{', "{\"roles\":[\"admin\"],", 1);
+        assert!(verifier.verify(&token(&pair, &header(&kid).to_string(), &twice)).is_none(), "{twice}");
+    }
+
+    #[test]
+    fn a_token_that_was_changed_or_signed_by_another_is_refused() {
+        let (pair, kid, verifier) = key();
+        let (other, ..) = key();
+        let (header, claims) = (header(&kid).to_string(), claims().to_string());
+        assert!(verifier.verify(&token(&other, &header, &claims)).is_none());
+
+        let good = token(&pair, &header, &claims);
+        let parts: Vec<&str> = good.split('.').collect();
+        let admin = BASE64URL.encode(claims.replace("customer", "admin"));
+        for forged in [
+            format!("{}.{admin}.{}", parts[0], parts[2]),
+            format!("{}.{}.", parts[0], parts[1]),
+            format!("{}.{}", parts[0], parts[1]),
+            format!("{good}.{}", parts[2]),
+            String::new(),
+            "..".to_owned(),
+        ] {
+            assert!(verifier.verify(&forged).is_none(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_no_ed25519_key_is_no_key() {
+        let (_, mut public) = keys::generate();
+        public.alg = "HS256".into();
+        assert!(TokenVerifier::new(&KeySet { keys: vec![public] }, "souk-test").is_err());
+    }
+}

@@ -81,3 +81,89 @@ fn log<E: Endpoint>(request_id: &str, status: i64, error: Option<&ApiError>, sta
         tracing::info!(route, status, latency_ms, request_id, problem, cause, "request");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde::Serialize;
+    use serde_json::{Value, json, value::RawValue};
+    use utoipa::ToSchema;
+
+    use super::*;
+    use crate::{ambient::Ambient, aws::Aws, contract::Public, endpoint};
+
+    endpoint! {
+        /// Answers as the test says.
+        TestEndpoint = "test-endpoint" GET "/test" {
+            access: Public,
+            reply: 200 TestReply,
+            needs: {},
+        }
+    }
+
+    #[derive(Serialize, ToSchema)]
+    pub struct TestReply {
+        answer: u32,
+    }
+
+    async fn serve<O>(
+        handler: impl Fn(<TestEndpoint as Function>::Needs, Request<TestEndpoint>) -> O + Send + Sync,
+    ) -> Value
+    where
+        O: Future<Output = Result<Reply<TestReply>, ApiError>> + Send,
+    {
+        let event = json!({
+            "version": "2.0", "routeKey": "GET /test", "rawPath": "/test", "rawQueryString": "", "headers": {},
+            "requestContext": { "http": { "method": "GET", "path": "/test" }, "requestId": "r-1" },
+            "isBase64Encoded": false,
+        });
+        let opener = crate::contract::Opener { aws: Aws::default(), ambient: Ambient::system() };
+        let call = Call::<TestEndpoint> {
+            needs: crate::contract::Needs::open(&opener).unwrap(),
+            ambient: opener.ambient,
+            aws: opener.aws,
+            event: RawValue::from_string(event.to_string()).unwrap(),
+            time_left: Duration::from_millis(50),
+        };
+        let response = <Http as Serve<TestEndpoint, _, _>>::serve(call, handler).await.unwrap();
+        serde_json::to_value(response).unwrap()
+    }
+
+    fn problem(response: &Value) -> Value {
+        assert_eq!(response["headers"]["content-type"], "application/problem+json", "{response}");
+        serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_reply_has_the_declared_status_its_headers_and_the_requests_name() {
+        let response = serve(async |_, _| Ok(Reply::from(TestReply { answer: 42 }).header("x-cache", "hit"))).await;
+        assert_eq!(response["statusCode"], 200);
+        assert_eq!(response["body"], json!({ "answer": 42 }).to_string());
+        assert_eq!(
+            (&response["headers"]["x-cache"], &response["headers"]["x-request-id"]),
+            (&json!("hit"), &json!("r-1"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_that_says_nothing_of_it() {
+        let response = serve(async |_, _| panic!("secret detail")).await;
+        assert_eq!(response["statusCode"], 500);
+        assert_eq!(problem(&response)["type"], "urn:souk:problem:internal");
+        assert!(!response.to_string().contains("secret detail"), "{response}");
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_hangs_is_a_503_before_the_time_is_up() {
+        let response = serve(async |_, _| std::future::pending().await).await;
+        assert_eq!((&response["statusCode"], &response["headers"]["retry-after"]), (&json!(503), &json!("1")));
+        assert_eq!(problem(&response)["requestId"], "r-1");
+    }
+
+    #[tokio::test]
+    async fn a_header_that_cannot_be_sent_is_a_500_and_not_a_crash() {
+        let response = serve(async |_, _| Ok(Reply::from(TestReply { answer: 1 }).header("x-cache", "a\nb"))).await;
+        assert_eq!(problem(&response)["status"], 500);
+    }
+}
