@@ -4,9 +4,7 @@ use serde::Serialize;
 
 use crate::{
     auth::token::TokenVerifier,
-    consumer,
-    contract::Function,
-    lambda,
+    consumer, function, lambda,
     lambda::Deployment,
     mail::Ses,
     queue::{EmailQueue, Queue},
@@ -17,15 +15,7 @@ use crate::{
 /// Decides for API Gateway whether a request may go on.
 pub struct Authorizer;
 
-const _: () = {
-    crate::needs!(Needs { tokens: TokenVerifier });
-
-    impl Function for Authorizer {
-        const NAME: &'static str = "authorizer";
-        type Needs = Needs;
-        type Kind = lambda::Authorizer;
-    }
-};
+function!(Authorizer = "authorizer" lambda::Authorizer { tokens: TokenVerifier });
 
 consumer! {
     /// Sends the mails of the email queue.

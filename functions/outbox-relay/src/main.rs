@@ -9,8 +9,9 @@ use shared::{
     lambda::{TaskError, TaskRun},
     queue::{EmailQueue, QueueContract, SendError},
     store::{
-        StoreError,
+        StoreError, idempotency,
         outbox::{self, Claimed, Outbox},
+        processed_messages,
     },
 };
 use time::{Duration, OffsetDateTime};
@@ -28,9 +29,17 @@ async fn handle(needs: Needs, run: TaskRun<OutboxRelay>) -> Result<Relayed, Task
     // One store that is down must not hold up the other's messages.
     let (orders, users) =
         tokio::join!(drain(&needs, &needs.mysql, ambient, stop_at), drain(&needs, &needs.mongodb, ambient, stop_at));
-    outbox::purge(&needs.mysql, ambient.now()).await?;
     let (orders, users) = (orders?, users?);
+    purge(&needs, ambient.now()).await?;
     Ok(Relayed { sent: orders.sent + users.sent, failed: orders.failed + users.failed })
+}
+
+/// Forgets what nobody asks for any more, a little each time.
+async fn purge(needs: &Needs, now: OffsetDateTime) -> Result<(), StoreError> {
+    outbox::purge(&needs.mysql, now).await?;
+    idempotency::purge(&needs.mysql, now).await?;
+    processed_messages::purge(&needs.mysql, now).await?;
+    Ok(())
 }
 
 /// Sends what is due in one outbox.
@@ -78,4 +87,19 @@ fn backoff(attempts: u32, ambient: &Ambient) -> Duration {
     let pause = Duration::seconds(1 << attempts.clamp(1, 12)).min(MAX_BACKOFF);
     let spread = ambient.below(pause.whole_seconds().unsigned_abs() * 1000);
     pause + Duration::milliseconds(i64::try_from(spread).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_an_hour_with_as_much_again_by_chance() {
+        let ambient = Ambient::system();
+        for (attempts, least) in [(1, 2), (2, 4), (5, 32), (11, 2048), (12, 3600), (1000, 3600)] {
+            let pause = backoff(attempts, &ambient);
+            let least = Duration::seconds(least);
+            assert!(pause >= least && pause < least * 2, "after {attempts}: {pause}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Everything from nothing to a stage that answers, safe to repeat.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
@@ -15,6 +17,9 @@ use crate::seed::{self, SEEDED_PASSWORD};
 use crate::servers;
 use crate::stage::Stage;
 use crate::tools::Tools;
+
+/// How long the first request may take.
+const READY: Duration = Duration::from_secs(30);
 
 /// Brings a stage up; returns the URL of its API. What this run started it stops again if it fails.
 pub fn up(stage: &Stage) -> Result<String> {
@@ -49,7 +54,24 @@ fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<String> {
     stage.describe(&url)?;
     interrupt::check()?;
     seed::once(stage)?;
+    step("every store answers through the API", || answers(stage, &url))?;
     Ok(url)
+}
+
+/// The last proof: a request goes through the gateway and a function to each store.
+fn answers(stage: &Stage, url: &str) -> Result<()> {
+    let request = ureq::get(format!("{}/health/ready", stage.aws_endpoint()))
+        .header("host", url.trim_start_matches("http://"))
+        .config()
+        .http_status_as_error(false)
+        .timeout_global(Some(READY))
+        .build();
+    let mut reply = request.call().context("the API does not answer")?;
+    let text = reply.body_mut().read_to_string()?;
+    if reply.status() != 200 || !text.contains(r#""status":"ok""#) {
+        bail!("not every store answers: {text}\n  see `cargo xtask logs health-ready`");
+    }
+    Ok(())
 }
 
 /// The deployment runs the migrations too, but only when the stack changes; a new database or new code also needs them.

@@ -144,30 +144,22 @@ macro_rules! endpoint {
         $(#[doc = $summary])+
         pub struct $name;
 
-        const _: () = {
-            $crate::needs!(Needs { $($field: $resource),* });
+        $crate::function!($name = $function $crate::lambda::Http { $($field: $resource),* });
 
-            impl $crate::contract::Function for $name {
-                const NAME: &'static str = $function;
-                type Needs = Needs;
-                type Kind = $crate::lambda::Http;
-            }
-
-            impl $crate::contract::Endpoint for $name {
-                const METHOD: $crate::contract::Method = $crate::contract::Method::$method;
-                const PATH: &'static str = $route;
-                const ROUTE_KEY: &'static str = concat!(stringify!($method), " ", $route);
-                const SUMMARY: &'static str = concat!($($summary),+);
-                const STATUS: u16 = $status;
-                const PROBLEMS: &'static [$crate::error::Problem] = &[$($($crate::error::Problem::$problem),*)?];
-                type Access = $access;
-                type Idempotency = $crate::endpoint!(@or $crate::contract::NotKeyed $(, $idempotency)?);
-                type Path = $crate::endpoint!(@or $crate::contract::NoPath $(, $path)?);
-                type Query = $crate::endpoint!(@or $crate::contract::NoQuery $(, $query)?);
-                type Body = $crate::endpoint!(@or $crate::contract::NoBody $(, $body)?);
-                type Reply = $reply;
-            }
-        };
+        impl $crate::contract::Endpoint for $name {
+            const METHOD: $crate::contract::Method = $crate::contract::Method::$method;
+            const PATH: &'static str = $route;
+            const ROUTE_KEY: &'static str = concat!(stringify!($method), " ", $route);
+            const SUMMARY: &'static str = concat!($($summary),+);
+            const STATUS: u16 = $status;
+            const PROBLEMS: &'static [$crate::error::Problem] = &[$($($crate::error::Problem::$problem),*)?];
+            type Access = $access;
+            type Idempotency = $crate::endpoint!(@or $crate::contract::NotKeyed $(, $idempotency)?);
+            type Path = $crate::endpoint!(@or $crate::contract::NoPath $(, $path)?);
+            type Query = $crate::endpoint!(@or $crate::contract::NoQuery $(, $query)?);
+            type Body = $crate::endpoint!(@or $crate::contract::NoBody $(, $body)?);
+            type Reply = $reply;
+        }
     };
     (@or $default:ty) => { $default };
     (@or $default:ty, $given:ty) => { $given };

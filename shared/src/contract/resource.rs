@@ -73,41 +73,37 @@ pub trait Needs: Clone + Send + Sync + 'static {
     fn warm(&self) -> impl Future<Output = ()> + Send;
 }
 
-impl Needs for () {
-    fn requirements() -> Vec<Requirements> {
-        Vec::new()
-    }
-
-    fn open(_: &Opener) -> Result<Self, ConfigError> {
-        Ok(())
-    }
-
-    async fn warm(&self) {}
-}
-
-/// Declares the struct behind a declaration's `needs`.
+/// Declares a type as a function: its name, its kind, and the struct of what it is handed.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! needs {
-    ($name:ident { $($field:ident: $resource:ty),* $(,)? }) => {
-        #[derive(Clone)]
-        pub struct $name { $(pub $field: $resource,)* }
+macro_rules! function {
+    ($name:ident = $function:literal $kind:ty { $($field:ident: $resource:ty),* $(,)? }) => {
+        const _: () = {
+            #[derive(Clone)]
+            pub struct Needs { $(pub $field: $resource,)* }
 
-        impl $crate::contract::Needs for $name {
-            fn requirements() -> Vec<$crate::contract::Requirements> {
-                vec![$(<$resource as $crate::contract::Resource>::REQUIREMENTS,)*]
+            impl $crate::contract::Needs for Needs {
+                fn requirements() -> Vec<$crate::contract::Requirements> {
+                    vec![$(<$resource as $crate::contract::Resource>::REQUIREMENTS,)*]
+                }
+
+                fn open(
+                    #[allow(unused_variables, reason = "not used where nothing is needed")]
+                    opener: &$crate::contract::Opener,
+                ) -> Result<Self, $crate::environment::ConfigError> {
+                    Ok(Self { $($field: <$resource as $crate::contract::Resource>::open(opener)?,)* })
+                }
+
+                async fn warm(&self) {
+                    tokio::join!($($crate::contract::Resource::warm(&self.$field),)*);
+                }
             }
 
-            fn open(
-                #[allow(unused_variables, reason = "not used where nothing is needed")]
-                opener: &$crate::contract::Opener,
-            ) -> Result<Self, $crate::environment::ConfigError> {
-                Ok(Self { $($field: <$resource as $crate::contract::Resource>::open(opener)?,)* })
+            impl $crate::contract::Function for $name {
+                const NAME: &'static str = $function;
+                type Needs = Needs;
+                type Kind = $kind;
             }
-
-            async fn warm(&self) {
-                tokio::join!($($crate::contract::Resource::warm(&self.$field),)*);
-            }
-        }
+        };
     };
 }

@@ -68,21 +68,13 @@ macro_rules! consumer {
         $(#[doc = $summary])+
         pub struct $name;
 
-        const _: () = {
-            $crate::needs!(Needs { $($field: $resource),* });
+        $crate::function!($name = $function $crate::lambda::Consumer { $($field: $resource),* });
 
-            impl $crate::contract::Function for $name {
-                const NAME: &'static str = $function;
-                type Needs = Needs;
-                type Kind = $crate::lambda::Consumer;
-            }
-
-            impl $crate::lambda::ConsumerContract for $name {
-                type Queue = $queue;
-                const BATCH_SIZE: u32 = $batch_size;
-                const SUMMARY: &'static str = concat!($($summary),+);
-            }
-        };
+        impl $crate::lambda::ConsumerContract for $name {
+            type Queue = $queue;
+            const BATCH_SIZE: u32 = $batch_size;
+            const SUMMARY: &'static str = concat!($($summary),+);
+        }
     };
 }
 

@@ -54,21 +54,13 @@ macro_rules! task {
         $(#[doc = $summary])+
         pub struct $name;
 
-        const _: () = {
-            $crate::needs!(Needs { $($field: $resource),* });
+        $crate::function!($name = $function $crate::lambda::Task { $($field: $resource),* });
 
-            impl $crate::contract::Function for $name {
-                const NAME: &'static str = $function;
-                type Needs = Needs;
-                type Kind = $crate::lambda::Task;
-            }
-
-            impl $crate::lambda::TaskContract for $name {
-                type Event = $event;
-                type Output = $output;
-                const SUMMARY: &'static str = concat!($($summary),+);
-            }
-        };
+        impl $crate::lambda::TaskContract for $name {
+            type Event = $event;
+            type Output = $output;
+            const SUMMARY: &'static str = concat!($($summary),+);
+        }
     };
 }
 

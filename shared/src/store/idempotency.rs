@@ -18,6 +18,9 @@ use crate::{ambient::Ambient, lambda::IdempotencyKey};
 /// How long a request is believed to be at work; longer than any function's timeout.
 const LEASE: Duration = Duration::seconds(60);
 
+/// How long a reply is kept for repetitions.
+const KEPT: Duration = Duration::days(7);
+
 /// A request that holds its key and may do the work.
 #[derive(Clone, Debug)]
 pub struct Claim {
@@ -108,6 +111,15 @@ async fn existing(
     .execute(mysql.pool().await?)
     .await?;
     Ok(if taken_over.rows_affected() == 1 { Outcome::Claimed(claim) } else { Outcome::InProgress })
+}
+
+/// Deletes some of the keys that are older than anybody repeats a request.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "idempotency.purge", skip_all)]
+pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
+    mysql.purge("DELETE FROM idempotency_keys WHERE created_at < ? LIMIT 1000", now - KEPT).await
 }
 
 impl Claim {

@@ -6,6 +6,7 @@ use sqlx::{
     MySql, Transaction,
     mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions},
 };
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{StoreError, TRUSTED_IDLE};
@@ -105,6 +106,12 @@ impl Mysql {
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(self.pool().await?).await?;
         Ok(())
+    }
+
+    /// Runs a statement that deletes what is older than its one parameter; how many rows it did.
+    pub(super) async fn purge(&self, statement: &'static str, older_than: OffsetDateTime) -> Result<u64, StoreError> {
+        let result = sqlx::query(statement).bind(older_than).execute(self.pool().await?).await?;
+        Ok(result.rows_affected())
     }
 
     async fn connect(&self) -> Result<(), StoreError> {

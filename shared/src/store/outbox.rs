@@ -169,11 +169,7 @@ pub(super) fn shortened(reason: &str) -> String {
 /// When the store does not answer.
 #[tracing::instrument(name = "outbox.purge", skip_all)]
 pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
-    let result = sqlx::query("DELETE FROM outbox WHERE sent_at < ? LIMIT 1000")
-        .bind(now - KEPT)
-        .execute(mysql.pool().await?)
-        .await?;
-    Ok(result.rows_affected())
+    mysql.purge("DELETE FROM outbox WHERE sent_at < ? LIMIT 1000", now - KEPT).await
 }
 
 fn push_ids(query: &mut QueryBuilder<sqlx::MySql>, ids: impl Iterator<Item = Uuid>) {

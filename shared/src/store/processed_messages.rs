@@ -9,6 +9,9 @@ use super::{Mysql, StoreError};
 /// How long a delivery is believed to be at work; longer than a consumer's timeout.
 const LEASE: Duration = Duration::seconds(90);
 
+/// How long it is known that a message took effect: longer than a queue or a dead-letter queue keeps it.
+const KEPT: Duration = Duration::days(30);
+
 /// What came of asking to process a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -87,4 +90,13 @@ pub async fn release(mysql: &Mysql, consumer: &str, id: Uuid) -> Result<(), Stor
         .execute(mysql.pool().await?)
         .await?;
     Ok(())
+}
+
+/// Deletes some of the notes on messages that no queue holds any more.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "processed_messages.purge", skip_all)]
+pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
+    mysql.purge("DELETE FROM processed_messages WHERE done_at < ? LIMIT 1000", now - KEPT).await
 }
