@@ -74,23 +74,50 @@ pub fn wait_for_mail(address: &str, phrase: &str) -> String {
     }
 }
 
-/// A call of a service with the REST protocol. MiniStack reads who is calling but verifies no signature.
+/// A call of a service with the REST protocol.
 ///
 /// # Panics
 /// When it fails.
 #[must_use]
 pub fn call(service: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    let text = send(service, method, path, &[("content-type", "application/json")], body);
+    serde_json::from_str(&text).unwrap_or(Value::Null)
+}
+
+/// A call of a service with the JSON protocol.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn json_call(service: &str, target: &str, body: &Value) -> Value {
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
+    serde_json::from_str(&send(service, "POST", "/", &headers, body.to_string())).unwrap_or(Value::Null)
+}
+
+/// A call of a service with the query protocol; its reply is XML.
+///
+/// # Panics
+/// When it fails.
+#[must_use]
+pub fn query_call(service: &str, parameters: &[(&str, &str)]) -> String {
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    send(service, "POST", "/", &headers, serde_urlencoded::to_string(parameters).unwrap())
+}
+
+/// MiniStack reads who is calling but verifies no signature.
+fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> String {
     let stage = Stage::get();
     let scope = format!("{}/20260101/{}/{service}/aws4_request", stage.access_key_id, stage.region);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(format!("{}{path}", stage.aws_endpoint))
-        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
-        .header("content-type", "application/json")
-        .body(body.map(ToString::to_string).unwrap_or_default())
-        .unwrap();
-    let mut response = stage.agent.run(request).unwrap();
+        .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = stage.agent.run(request.body(body).unwrap()).unwrap();
     let text = response.body_mut().read_to_string().unwrap();
     assert!(response.status().is_success(), "{method} {path}: {text}");
-    serde_json::from_str(&text).unwrap_or(Value::Null)
+    text
 }

@@ -1,0 +1,147 @@
+//! What still works when something does not: the real servers are paused, their connections cut, a permission taken away.
+//!
+//! A program of its own, since what it does would disturb other tests; and one test at a time.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use shared::store::{Mysql, Redis};
+use tests::{Call, Reply, Stage, aws, people};
+use tokio::sync::Mutex;
+
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+fn read(product: &str) -> Reply {
+    Call::get(format!("/v1/products/{product}")).send()
+}
+
+fn place(product: &str) -> Reply {
+    let body = json!({ "lines": [{ "productId": product, "quantity": 1 }] });
+    Call::post("/v1/orders").token(people::customer()).key(&people::new_key()).json(body).send()
+}
+
+#[tokio::test]
+async fn while_redis_hangs_reads_and_orders_are_answered_by_the_stores() {
+    let _alone = ALONE.lock().await;
+    let (product, email) = (people::new_product(10), people::register());
+    let token = people::log_in(&email);
+    let _ = (read(&product).expect(200), read(&product).expect(200));
+
+    let redis: Redis = Stage::get().resource();
+    let pause = Duration::from_secs(8);
+    let mut command = redis::cmd("CLIENT");
+    command.arg("PAUSE").arg(u64::try_from(pause.as_millis()).unwrap()).arg("ALL");
+    let () = redis.repeatable(&command).await.unwrap();
+    let paused_at = Instant::now();
+
+    let bypassed = read(&product).expect(200);
+    assert_eq!(bypassed.header("x-cache"), Some("bypass"));
+    let _ = Call::get("/v1/users/me").token(&token).send().expect(200);
+    let _ = place(&product).expect(201);
+    // By now the breaker is open: Redis is not even asked.
+    for _ in 0..3 {
+        let _ = read(&product).expect(200);
+    }
+    let asked_at = Instant::now();
+    assert_eq!(read(&product).expect(200).json()["stock"], 9);
+    assert!(asked_at.elapsed() < Duration::from_millis(250), "an open breaker does not wait for Redis");
+    assert_eq!(Call::get("/health/ready").send().expect(200).json()["status"], "degraded");
+
+    // Until Redis answers again, and the last breaker has closed.
+    std::thread::sleep((pause + Duration::from_secs(6)).saturating_sub(paused_at.elapsed()));
+    let _ = read(&product).expect(200);
+    assert_eq!(read(&product).expect(200).header("x-cache"), Some("hit"));
+    assert_eq!(Call::get("/health/ready").send().expect(200).json()["status"], "ok");
+}
+
+#[tokio::test]
+async fn connections_that_mysql_closed_fail_no_request() {
+    let _alone = ALONE.lock().await;
+    let product = people::new_product(10);
+    let _ = place(&product).expect(201);
+
+    let mysql: Mysql = Stage::get().resource();
+    let pool = mysql.pool().await.unwrap();
+    let others =
+        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE user = 'souk' AND id <> CONNECTION_ID()";
+    let ids: Vec<i64> = sqlx::query_scalar(others).fetch_all(pool).await.unwrap();
+    assert!(!ids.is_empty(), "the functions hold connections");
+    for id in ids {
+        // One that is gone already cannot be closed again.
+        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"))).execute(pool).await;
+    }
+    // As long as a connection is trusted without a ping.
+    std::thread::sleep(Duration::from_millis(1100));
+    let _ = place(&product).expect(201);
+    let _ = Call::get(format!("/v1/products/{}", people::new_key())).send().expect(404);
+    let _ = people::new_product(1);
+}
+
+/// Without one action in its role, exactly that function fails, and its log says what it may not do.
+#[tokio::test]
+async fn a_permission_taken_away_breaks_exactly_the_function_that_used_it() {
+    let _alone = ALONE.lock().await;
+    let product = people::new_product(10);
+    let role = Role::of("products-get");
+    let mut without = role.policy.clone();
+    let statements = without["Statement"].as_array_mut().unwrap();
+    statements.retain(|statement| !statement["Resource"].to_string().contains("souk/local/mysql-"));
+    assert_eq!(statements.len(), 1, "{}", role.policy);
+
+    role.put(&without);
+    start_anew("products-get", 11);
+    let unknown = format!("/v1/products/{}", people::new_key());
+    let refused = Call::get(&unknown).send();
+    let others = [place(&product).status, Call::get("/health/ready").send().status];
+    role.put(&role.policy);
+    start_anew("products-get", 10);
+
+    let _ = refused.expect_problem(503, "unavailable");
+    assert_eq!(others, [201, 200]);
+    let _ = Call::get(&unknown).send().expect_problem(404, "not-found");
+    let events = json!({ "logGroupName": "/aws/lambda/souk-local-products-get", "filterPattern": "" });
+    let log = aws::json_call("logs", "Logs_20140328.FilterLogEvents", &events).to_string();
+    assert!(log.contains("not authorized to perform: secretsmanager:GetSecretValue"), "{log}");
+}
+
+/// A function's role, and its one policy.
+struct Role {
+    name: String,
+    policy_name: String,
+    policy: Value,
+}
+
+impl Role {
+    fn of(function: &str) -> Self {
+        let path = format!("/2015-03-31/functions/{}/configuration", Stage::function(function));
+        let configuration = aws::call("lambda", "GET", &path, None);
+        let name = configuration["Role"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let list = aws::query_call("iam", &[("Action", "ListRolePolicies"), ("RoleName", &name)]);
+        let policy_name = between(&list, "<member>", "</member>").to_owned();
+        let parameters = [("Action", "GetRolePolicy"), ("RoleName", &name), ("PolicyName", &policy_name)];
+        let reply = aws::query_call("iam", &parameters);
+        let encoded = format!("policy={}", between(&reply, "<PolicyDocument>", "</PolicyDocument>"));
+        let decoded: Vec<(String, String)> = serde_urlencoded::from_str(&encoded).unwrap();
+        Self { name, policy_name, policy: serde_json::from_str(&decoded[0].1).unwrap() }
+    }
+
+    fn put(&self, policy: &Value) {
+        let document = policy.to_string();
+        let names = [("RoleName", self.name.as_str()), ("PolicyName", &self.policy_name)];
+        let _ = aws::query_call(
+            "iam",
+            &[&[("Action", "PutRolePolicy"), ("PolicyDocument", &document)], &names[..]].concat(),
+        );
+    }
+}
+
+/// Changes a function's configuration, so that its next request finds a new environment.
+fn start_anew(function: &str, timeout_seconds: u32) {
+    let path = format!("/2015-03-31/functions/{}/configuration", Stage::function(function));
+    let _ = aws::call("lambda", "PUT", &path, Some(&json!({ "Timeout": timeout_seconds })));
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let rest = text.split_once(start).unwrap_or_else(|| panic!("{start} in {text}")).1;
+    rest.split_once(end).unwrap().0
+}
