@@ -95,7 +95,8 @@ struct Inner {
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
-        Self(Box::new(Inner { problem, detail: None, errors: Vec::new(), retry_after: None, cause: None }))
+        let retry_after = (problem == Problem::Unavailable).then_some(Duration::from_secs(1));
+        Self(Box::new(Inner { problem, detail: None, errors: Vec::new(), retry_after, cause: None }))
     }
 }
 
@@ -131,7 +132,6 @@ impl ApiError {
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         let mut error = Self::from(Problem::Unavailable);
         error.0.cause = Some(cause.into());
-        error.0.retry_after = Some(Duration::from_secs(1));
         error
     }
 

@@ -1,27 +1,28 @@
 //! `GET /health/ready`: every store answers.
 //!
-//! 503 when MySQL or MongoDB does not; without Redis everything still works, only slower.
+//! A 503 says which of MySQL and MongoDB does not; without Redis everything still works, only slower.
 
 use shared::{
     api::health::{HealthReady, Readiness, ReadyReply},
-    error::ApiError,
-    lambda::{Reply, Request},
+    error::{ApiError, Problem},
+    lambda::Request,
     store::StoreError,
 };
 use tokio::join;
 
 shared::lambda!(HealthReady, handle);
 
-async fn handle(needs: Needs, _: Request<HealthReady>) -> Result<Reply<ReadyReply>, ApiError> {
+async fn handle(needs: Needs, _: Request<HealthReady>) -> Result<ReadyReply, ApiError> {
     let (mysql, mongodb, redis) = join!(needs.mysql.ping(), needs.mongodb.ping(), needs.redis.ping());
     let (mysql, mongodb, redis) = (readiness(mysql), readiness(mongodb), readiness(redis));
-    let status = match (mysql, mongodb, redis) {
-        (Readiness::Ok, Readiness::Ok, Readiness::Ok) => Readiness::Ok,
-        (Readiness::Ok, Readiness::Ok, _) => Readiness::Degraded,
-        _ => Readiness::Down,
-    };
-    let reply = Reply::from(ReadyReply { status, mysql, mongodb, redis });
-    Ok(if status == Readiness::Down { reply.status(503).header("retry-after", "1") } else { reply })
+    match (mysql, mongodb) {
+        (Readiness::Ok, Readiness::Ok) => {}
+        (Readiness::Ok, _) => return Err(ApiError::new(Problem::Unavailable, "MongoDB does not answer")),
+        (_, Readiness::Ok) => return Err(ApiError::new(Problem::Unavailable, "MySQL does not answer")),
+        _ => return Err(ApiError::new(Problem::Unavailable, "MySQL and MongoDB do not answer")),
+    }
+    let status = if redis == Readiness::Ok { Readiness::Ok } else { Readiness::Degraded };
+    Ok(ReadyReply { status, mysql, mongodb, redis })
 }
 
 fn readiness(answer: Result<(), StoreError>) -> Readiness {

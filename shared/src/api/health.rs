@@ -19,7 +19,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Says whether every store answers; 503 if one that nothing can do without does not.
+    /// Says whether every store answers; 503 if MySQL or MongoDB does not.
     HealthReady = "health-ready" GET "/health/ready" {
         access: Public,
         reply: 200 ReadyReply,
@@ -36,7 +36,7 @@ pub struct HealthReply {
 /// Each store on its own.
 #[derive(Serialize, ToSchema)]
 pub struct ReadyReply {
-    /// `ok` if MySQL and MongoDB answer; `degraded` if only Redis does not; `down` otherwise.
+    /// `ok`, or `degraded` if only Redis does not answer.
     pub status: Readiness,
     pub mysql: Readiness,
     pub mongodb: Readiness,

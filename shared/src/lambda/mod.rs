@@ -26,7 +26,7 @@ use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub(crate) use self::request::read_json;
+pub use self::request::read_json;
 pub use self::{
     authorizer::{Authorizer, Bearer, Decision},
     consumer::{Consumer, ConsumerContract, Delivery, Failure},

@@ -119,7 +119,7 @@ fn body(event: &ApiGatewayV2httpRequest) -> Result<Cow<'_, [u8]>, ApiError> {
 ///
 /// # Errors
 /// As [`FromBody::from_body`].
-pub(crate) fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T, ApiError> {
+pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T, ApiError> {
     let not_json =
         |error: serde_json::Error| ApiError::new(Problem::MalformedRequest, format!("The body is not JSON: {error}"));
     let mut json = serde_json::Deserializer::from_slice(bytes);

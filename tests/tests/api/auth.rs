@@ -3,7 +3,16 @@
 use std::fmt::Display;
 
 use serde_json::json;
-use tests::{Call, aws, people, people::PASSWORD};
+use shared::{
+    auth::{
+        Role, Roles,
+        strategy::{Attempt, Identity, LoginRequest, LoginStrategy, Registry},
+    },
+    error::Problem,
+    store::Mongodb,
+};
+use tests::{Call, Stage, aws, people, people::PASSWORD};
+use uuid::Uuid;
 
 fn register(body: impl Display) -> tests::Reply {
     Call::post("/v1/auth/register").json(body).send()
@@ -105,4 +114,45 @@ fn a_way_to_log_in_that_is_none_is_refused() {
     assert_eq!(problem["errors"][0]["field"], "strategy");
     let _ = log_in(json!({ "email": "customer@souk.example", "password": PASSWORD }))
         .expect_problem(422, "validation-failed");
+}
+
+#[test]
+fn a_member_that_comes_twice_is_refused() {
+    let twice = r#"{"strategy":"email","email":"a@souk.example","password":"x","password":"y"}"#;
+    let problem = log_in(twice).expect_problem(422, "validation-failed");
+    assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("duplicate field"), "{problem}");
+    let twice = r#"{"strategy":"email","strategy":"magic","email":"a@souk.example","password":"x"}"#;
+    let _ = log_in(twice).expect_problem(422, "validation-failed");
+}
+
+/// A way to log in that only this test has.
+struct Magic;
+
+impl LoginStrategy for Magic {
+    fn name(&self) -> &'static str {
+        "magic"
+    }
+
+    fn authenticate<'a>(&'a self, request: &'a str) -> Attempt<'a> {
+        Box::pin(async move {
+            if !request.contains("xyzzy") {
+                return Err(Problem::InvalidCredentials.into());
+            }
+            Ok(Identity { user_id: Uuid::nil(), roles: Roles(vec![Role::Customer]) })
+        })
+    }
+}
+
+#[tokio::test]
+async fn another_way_to_log_in_is_found_by_its_name() {
+    let mongodb: Mongodb = Stage::get().resource();
+    let registry = Registry::new(&mongodb).with(Box::new(Magic));
+    let request = |text: &str| serde_json::from_str::<LoginRequest>(text).unwrap();
+
+    let identity = registry.authenticate(request(r#"{"strategy":"magic","spell":"xyzzy"}"#)).await.unwrap();
+    assert_eq!(identity.user_id, Uuid::nil());
+    let refused = registry.authenticate(request(r#"{"strategy":"magic","spell":"abracadabra"}"#)).await;
+    assert_eq!(refused.unwrap_err().problem(), Problem::InvalidCredentials);
+    let customer = format!(r#"{{"strategy":"email","email":"customer@souk.example","password":"{PASSWORD}"}}"#);
+    assert_eq!(registry.authenticate(request(&customer)).await.unwrap().roles, Roles(vec![Role::Customer]));
 }

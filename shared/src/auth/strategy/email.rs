@@ -3,7 +3,6 @@
 use garde::Validate;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Attempt, Identity, LoginStrategy};
@@ -11,6 +10,7 @@ use crate::{
     auth::password,
     email::EmailAddress,
     error::Problem,
+    lambda::read_json,
     store::{Mongodb, users},
 };
 
@@ -24,6 +24,9 @@ pub struct Email {
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct Credentials {
+    #[expect(dead_code, reason = "the registry has read it")]
+    #[schema(pattern = "^email$")]
+    strategy: String,
     email: EmailAddress,
     #[schema(value_type = String, format = Password)]
     password: SecretString,
@@ -34,9 +37,9 @@ impl LoginStrategy for Email {
         "email"
     }
 
-    fn authenticate(&self, credentials: Value) -> Attempt<'_> {
+    fn authenticate<'a>(&'a self, request: &'a str) -> Attempt<'a> {
         Box::pin(async move {
-            let Credentials { email, password } = super::credentials(&credentials)?;
+            let Credentials { email, password, .. } = read_json(request.as_bytes())?;
             let user = users::find_for_login(&self.users, &email).await?;
             let hash = user.as_ref().map(|user| user.password_hash.as_str());
             let matches = password::verify(&password, hash).await?;

@@ -7,13 +7,13 @@ mod email;
 use std::{future::Future, pin::Pin};
 
 use garde::Validate;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::value::RawValue;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr,
-        schema::{ObjectBuilder, OneOfBuilder, Schema, Type},
+        schema::{OneOfBuilder, Schema},
     },
 };
 use uuid::Uuid;
@@ -36,10 +36,10 @@ pub trait LoginStrategy: Send + Sync {
     /// The request's `strategy`.
     fn name(&self) -> &'static str;
 
-    /// Finds out who comes with these credentials, which are the request without its `strategy`.
+    /// Finds out who comes with this request, which is JSON text with a `strategy` and whatever else the strategy asks for.
     ///
     /// The error is [`crate::error::Problem::InvalidCredentials`], after the same time, whichever part of them is wrong.
-    fn authenticate(&self, credentials: Value) -> Attempt<'_>;
+    fn authenticate<'a>(&'a self, request: &'a str) -> Attempt<'a>;
 }
 
 /// The ways to log in that there are.
@@ -66,16 +66,26 @@ impl Registry {
     pub async fn authenticate(&self, request: LoginRequest) -> Result<Identity, ApiError> {
         let strategy = self.0.iter().find(|strategy| strategy.name() == request.strategy);
         let strategy = strategy.ok_or_else(|| ApiError::field("strategy", "is not a way to log in"))?;
-        strategy.authenticate(Value::Object(request.credentials)).await
+        strategy.authenticate(request.text.get()).await
     }
 }
 
-/// A login: `strategy`, and whatever that strategy asks for.
-#[derive(Deserialize)]
+/// A login: `strategy`, and whatever that strategy asks for, which it reads itself.
 pub struct LoginRequest {
-    pub strategy: String,
-    #[serde(flatten)]
-    pub credentials: Map<String, Value>,
+    strategy: String,
+    text: Box<RawValue>,
+}
+
+impl<'de> Deserialize<'de> for LoginRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Named {
+            strategy: String,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Named { strategy } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        Ok(Self { strategy, text })
+    }
 }
 
 impl Validate for LoginRequest {
@@ -87,7 +97,7 @@ impl Validate for LoginRequest {
 
 impl PartialSchema for LoginRequest {
     fn schema() -> RefOr<Schema> {
-        let one_of = OneOfBuilder::new().item(named("email", email::Credentials::schema()));
+        let one_of = OneOfBuilder::new().item(email::Credentials::schema());
         RefOr::T(Schema::OneOf(one_of.build()))
     }
 }
@@ -96,19 +106,4 @@ impl ToSchema for LoginRequest {
     fn name() -> std::borrow::Cow<'static, str> {
         "LoginRequest".into()
     }
-}
-
-/// The credentials' schema with the strategy's name in it.
-fn named(name: &'static str, schema: RefOr<Schema>) -> RefOr<Schema> {
-    let RefOr::T(Schema::Object(mut object)) = schema else { return schema };
-    let strategy = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([name])).build();
-    object.properties.insert("strategy".into(), RefOr::T(Schema::Object(strategy)));
-    object.required.insert(0, "strategy".into());
-    RefOr::T(Schema::Object(object))
-}
-
-/// Reads what a strategy asks for.
-fn credentials<T: DeserializeOwned + Validate<Context = ()>>(value: &Value) -> Result<T, ApiError> {
-    let bytes = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    crate::lambda::read_json(&bytes)
 }
