@@ -38,11 +38,12 @@ pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
 pub async fn mongodb(mongodb: &Mongodb) -> Result<usize, StoreError> {
     let users = mongodb.database().await?.collection::<mongodb::bson::Document>("users");
     let unique = IndexOptions::builder().unique(true).name("users_email_key".to_owned()).sparse(true).build();
-    let outbox = IndexOptions::builder().name("users_outbox_due".to_owned()).build();
+    let named = |name: &str| IndexOptions::builder().name(name.to_owned()).build();
     let indexes = [
         // Unset on deletion, so that the address is free again.
         IndexModel::builder().keys(doc! { "emailKey": 1 }).options(unique).build(),
-        IndexModel::builder().keys(doc! { "outbox.availableAt": 1 }).options(outbox).build(),
+        IndexModel::builder().keys(doc! { "outbox.availableAt": 1 }).options(named("users_outbox_due")).build(),
+        IndexModel::builder().keys(doc! { "outbox.id": 1 }).options(named("users_outbox_id")).build(),
     ];
     Ok(users.create_indexes(indexes).await?.index_names.len())
 }
