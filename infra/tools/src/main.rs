@@ -4,6 +4,7 @@
 
 mod keys;
 mod openapi;
+mod ping;
 mod routes;
 mod seed;
 
@@ -15,6 +16,7 @@ Usage: tools COMMAND
 
   keys new            prints a new signing key for access tokens, and its public half
   openapi [--check]   writes openapi.json, or says whether it is what the contract says
+  ping                says which of the stores does not let us in
   routes              prints every route and who may call it
   seed [--products N] fills the stores with sample data
 ";
@@ -25,6 +27,7 @@ fn main() -> Result<()> {
     match command.to_str() {
         Some("keys") => keys::run(&mut arguments),
         Some("openapi") => openapi::run(&mut arguments),
+        Some("ping") => ping::run(),
         Some("routes") => {
             routes::print();
             Ok(())

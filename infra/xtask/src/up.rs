@@ -45,6 +45,7 @@ fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<String> {
     interrupt::check()?;
     let aws = Aws::of(stage);
     let parameters = step("addresses, secrets, keys", || handover::write(stage, &aws))?;
+    step("the stores let us in", || ping(stage))?;
     let deployer = Deployer { stage, aws: &aws, tools };
     deployer.run(&parameters)?;
     interrupt::check()?;
@@ -70,6 +71,20 @@ fn answers(stage: &Stage, url: &str) -> Result<()> {
     let text = reply.body_mut().read_to_string()?;
     if reply.status() != 200 || !text.contains(r#""status":"ok""#) {
         bail!("not every store answers: {text}\n  see `cargo xtask logs health-ready`");
+    }
+    Ok(())
+}
+
+/// A server that the person brought may refuse: better said now than by a deployment that fails.
+fn ping(stage: &Stage) -> Result<()> {
+    let output = seed::tools(stage).arg("ping").output()?;
+    if !output.status.success() {
+        let log = String::from_utf8_lossy(&output.stderr);
+        bail!(
+            "{}\n  logs of the servers started here: {}\n  for a server of your own, correct the variable that names it",
+            log.trim_start_matches("Error: ").trim_end(),
+            stage.logs().display()
+        );
     }
     Ok(())
 }
