@@ -143,8 +143,6 @@ where
     ) -> fmt::Result {
         let mut line = Map::new();
         line.insert("level".into(), event.metadata().level().as_str().into());
-        // A place for the message, so that it comes second however the event names its fields.
-        line.insert("message".into(), Value::Null);
         line.insert("timestamp".into(), self.ambient.now().format(&Rfc3339).map_err(|_| fmt::Error)?.into());
         line.insert("service".into(), self.service.as_str().into());
         line.insert("function_name".into(), self.function_name.as_str().into());

@@ -35,14 +35,14 @@ where
             // Not from API Gateway: somebody invokes the function itself.
             Err(error) => Err(ApiError::new(Problem::MalformedRequest, format!("Not an HTTP API event: {error}"))),
         };
-        let mut response = match &result {
-            Ok(response) => response.clone(),
-            Err(error) => reply::problem(error, &request_id),
+        let (mut response, error) = match result {
+            Ok(response) => (response, None),
+            Err(error) => (reply::problem(&error, &request_id), Some(error)),
         };
         if let Ok(value) = HeaderValue::try_from(&request_id) {
             response.headers.insert("x-request-id", value);
         }
-        log::<E>(&request_id, response.status_code, result.as_ref().err(), started);
+        log::<E>(&request_id, response.status_code, error.as_ref(), started);
         Ok(response)
     }
 }
