@@ -130,9 +130,9 @@ impl Resource for TokenVerifier {
 
     fn open(_: &Opener) -> Result<Self, ConfigError> {
         const NAME: &str = "SOUK_TOKEN_PUBLIC_KEYS";
-        let keys: KeySet = serde_json::from_str(&environment::required(NAME)?)
-            .map_err(|error| ConfigError::Invalid { name: NAME, reason: error.to_string() })?;
-        Self::new(&keys, &issuer()?).map_err(|reason| ConfigError::Invalid { name: NAME, reason })
+        let keys: KeySet =
+            serde_json::from_str(&environment::required(NAME)?).map_err(|error| ConfigError::invalid(NAME, error))?;
+        Self::new(&keys, &issuer()?).map_err(|reason| ConfigError::invalid(NAME, reason))
     }
 }
 

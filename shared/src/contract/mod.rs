@@ -12,7 +12,7 @@ mod resource;
 pub use access::{Access, AccessRule, Public, Requires, User};
 pub use endpoint::{Endpoint, Idempotency, Keyed, Method, NotKeyed, Route};
 pub(crate) use openapi::reference;
-pub use openapi::{Document, document, problems};
+pub use openapi::{Document, document};
 pub use params::{NoBody, NoPath, NoQuery};
 pub use resource::{Grant, Needs, Opener, Requirements, Resource, Target};
 

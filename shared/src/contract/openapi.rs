@@ -132,8 +132,7 @@ fn parameters<E: Endpoint>() -> Vec<Parameter> {
 }
 
 /// What an endpoint may answer instead of its reply: what it declares, and what follows from the rest of its declaration.
-#[must_use]
-pub fn problems<E: Endpoint>() -> Vec<Problem> {
+fn problems<E: Endpoint>() -> Vec<Problem> {
     let mut problems = vec![Problem::MalformedRequest, Problem::Internal];
     match E::Access::ACCESS {
         Access::Public => {}

@@ -23,8 +23,6 @@ pub trait ConsumerContract: Function {
     type Queue: QueueContract;
     /// The most messages of one invocation.
     const BATCH_SIZE: u32;
-    /// One sentence.
-    const SUMMARY: &'static str;
 }
 
 /// One message, delivered.
@@ -73,7 +71,6 @@ macro_rules! consumer {
         impl $crate::lambda::ConsumerContract for $name {
             type Queue = $queue;
             const BATCH_SIZE: u32 = $batch_size;
-            const SUMMARY: &'static str = concat!($($summary),+);
         }
     };
 }

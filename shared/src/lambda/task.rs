@@ -15,8 +15,6 @@ pub struct Task;
 pub trait TaskContract: Function {
     type Event: DeserializeOwned + Send;
     type Output: Serialize + Send + 'static;
-    /// One sentence.
-    const SUMMARY: &'static str;
 }
 
 /// One run of a task.
@@ -59,7 +57,6 @@ macro_rules! task {
         impl $crate::lambda::TaskContract for $name {
             type Event = $event;
             type Output = $output;
-            const SUMMARY: &'static str = concat!($($summary),+);
         }
     };
 }
