@@ -3,11 +3,7 @@
 use std::{fs, sync::LazyLock};
 
 use serde_json::Value;
-use shared::{
-    ambient::Ambient,
-    aws::Aws,
-    contract::{Opener, Resource},
-};
+use shared::contract::{Opener, Resource};
 use ureq::Agent;
 
 /// Where everything is.
@@ -55,7 +51,7 @@ impl Stage {
     /// When the environment does not.
     #[must_use]
     pub fn resource<R: Resource>(&self) -> R {
-        R::open(&Opener { aws: Aws::default(), ambient: Ambient::system() }).expect("the test run's environment")
+        R::open(&Opener::system()).expect("the test run's environment")
     }
 
     /// The name of a deployed function.

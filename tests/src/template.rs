@@ -150,9 +150,6 @@ impl Template {
     }
 
     /// Each environment variable with all the values that it has anywhere.
-    ///
-    /// # Panics
-    /// Never for a template that [`Template::functions`] can read.
     #[must_use]
     pub fn environment_values(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut values = BTreeMap::<String, BTreeSet<String>>::new();

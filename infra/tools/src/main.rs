@@ -21,18 +21,19 @@ Usage: tools COMMAND
   seed [--products N] fills the stores with sample data
 ";
 
-fn main() -> Result<()> {
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
     let mut arguments = Parser::from_env();
     let Some(Arg::Value(command)) = arguments.next()? else { bail!("{USAGE}") };
     match command.to_str() {
         Some("keys") => keys::run(&mut arguments),
         Some("openapi") => openapi::run(&mut arguments),
-        Some("ping") => ping::run(),
+        Some("ping") => ping::run().await,
         Some("routes") => {
             routes::print();
             Ok(())
         }
-        Some("seed") => seed::run(&mut arguments),
+        Some("seed") => seed::run(&mut arguments).await,
         _ => bail!("{USAGE}"),
     }
 }

@@ -2,19 +2,13 @@
 
 use anyhow::{Result, bail};
 use shared::{
-    ambient::Ambient,
-    aws::Aws,
     contract::{Opener, Resource},
     error::chain,
     store::{Mongodb, Mysql, Redis, StoreError},
 };
 
-pub fn run() -> Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(ping())
-}
-
-async fn ping() -> Result<()> {
-    let opener = Opener { aws: Aws::default(), ambient: Ambient::system() };
+pub async fn run() -> Result<()> {
+    let opener = Opener::system();
     let (mysql, mongodb, redis) = (Mysql::open(&opener)?, Mongodb::open(&opener)?, Redis::open(&opener)?);
     let answers = tokio::join!(mysql.ping(), mongodb.ping(), redis.ping());
     let problems: Vec<String> = [answers.0, answers.1, answers.2].into_iter().filter_map(problem).collect();

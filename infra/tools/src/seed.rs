@@ -5,7 +5,6 @@ use lexopt::{Arg, Parser};
 use shared::{
     ambient::Ambient,
     auth::{Role, Roles, password},
-    aws::Aws,
     contract::{Opener, Resource},
     money::{Currency, Money},
     store::{
@@ -50,7 +49,7 @@ const THINGS: [&str; 15] = [
     "Vase",
 ];
 
-pub fn run(arguments: &mut Parser) -> Result<()> {
+pub async fn run(arguments: &mut Parser) -> Result<()> {
     let mut count = 200;
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -58,12 +57,11 @@ pub fn run(arguments: &mut Parser) -> Result<()> {
             other => bail!(other.unexpected()),
         }
     }
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(seed(count))
+    seed(count).await
 }
 
 async fn seed(count: u32) -> Result<()> {
-    let ambient = Ambient::system();
-    let opener = Opener { aws: Aws::default(), ambient: ambient.clone() };
+    let opener = Opener::system();
     let (mysql, mongodb) = (Mysql::open(&opener)?, Mongodb::open(&opener)?);
 
     for first in (0..count).step_by(ROWS_PER_INSERT as usize) {
@@ -72,7 +70,7 @@ async fn seed(count: u32) -> Result<()> {
     }
     println!("{count} products");
     for (email, role) in USERS {
-        add_user(&mongodb, &ambient, email, role).await?;
+        add_user(&mongodb, &opener.ambient, email, role).await?;
         println!("{email:<24} {:<10} {PASSWORD}", role.as_str());
     }
     Ok(())

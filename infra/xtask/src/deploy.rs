@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -14,9 +14,8 @@ use serde_json::json;
 use crate::aws::{Aws, BUCKET, StackState};
 use crate::deployment::Deployment;
 use crate::files;
-use crate::interrupt;
 use crate::process::{Process, wait_until};
-use crate::progress::{self, Heartbeat};
+use crate::progress;
 use crate::servers::ministack;
 use crate::stage::{STACK, STAGE, Stage};
 use crate::tools::Tools;
@@ -124,8 +123,7 @@ impl Deployer<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let success = run_with_heartbeat(&mut command, "sam deploy")?;
-        if !success {
+        if !progress::run(&mut command, "sam deploy")?.success() {
             bail!(
                 "the deployment failed\n  log: {}\n{}  correct template.yaml or the function named there and run `up` again",
                 log_path.display(),
@@ -170,22 +168,5 @@ impl Deployer<'_> {
         let content = fs::read(&zip)?;
         fs::remove_file(&zip)?;
         Ok(content)
-    }
-}
-
-fn run_with_heartbeat(command: &mut Command, name: &str) -> Result<bool> {
-    let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
-    let mut heartbeat = Heartbeat::new(name);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        if interrupt::requested() {
-            child.kill()?;
-            child.wait()?;
-        }
-        interrupt::check()?;
-        heartbeat.beat();
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -2,12 +2,16 @@
 
 use std::fmt::Arguments;
 use std::io::Write;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+
+use crate::interrupt;
 
 /// How often a step that takes long says that it is still at it.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);
+const HEARTBEAT: Duration = Duration::from_secs(15);
+const POLL: Duration = Duration::from_millis(50);
 
 /// What a shell reports for a program whose reader went away.
 const NO_READER: i32 = 141;
@@ -44,22 +48,25 @@ pub fn heading(text: &str) {
     eprintln!("\n{text}");
 }
 
-/// Says every so often that a step is still running.
-pub struct Heartbeat {
-    name: String,
-    started: Instant,
-    last: Instant,
-}
-
-impl Heartbeat {
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), started: Instant::now(), last: Instant::now() }
-    }
-
-    pub fn beat(&mut self) {
-        if self.last.elapsed() >= HEARTBEAT {
-            self.last = Instant::now();
-            eprintln!("  … {} ({} s)", self.name, self.started.elapsed().as_secs());
+/// Runs a program to its end and says every so often that it is still at it. Ctrl-C ends it.
+pub fn run(command: &mut Command, name: &str) -> Result<ExitStatus> {
+    let program = command.get_program().to_owned();
+    let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+    let started = Instant::now();
+    let mut last = started;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
         }
+        if interrupt::requested() {
+            child.kill()?;
+            child.wait()?;
+        }
+        interrupt::check()?;
+        if last.elapsed() >= HEARTBEAT {
+            last = Instant::now();
+            eprintln!("  … {name} ({} s)", started.elapsed().as_secs());
+        }
+        std::thread::sleep(POLL);
     }
 }

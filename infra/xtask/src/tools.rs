@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::files;
 use crate::lock;
-use crate::progress::Heartbeat;
+use crate::progress;
 use crate::workspace::Workspace;
 
 /// A virtual environment and the file that pins what is in it.
@@ -88,20 +88,8 @@ impl Tools {
     fn run(&self, command: &mut Command) -> Result<()> {
         let log_path = self.dir.join("install.log");
         let log = fs::OpenOptions::new().create(true).append(true).open(&log_path)?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot run {}", command.get_program().display()))?;
-        let mut heartbeat = Heartbeat::new("Python tools: downloading and unpacking");
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            heartbeat.beat();
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        };
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let status = progress::run(command, "Python tools: downloading and unpacking")?;
         if !status.success() {
             bail!(
                 "the Python tools could not be installed ({status})\n  log: {}\n{}  check the network and the disk, \

@@ -58,6 +58,14 @@ pub struct Opener {
     pub ambient: Ambient,
 }
 
+impl Opener {
+    /// The system's clock and randomness, and AWS as the environment says.
+    #[must_use]
+    pub fn system() -> Self {
+        Self { aws: Aws::default(), ambient: Ambient::system() }
+    }
+}
+
 /// The resources of one function; implemented by the `needs` of a declaration.
 pub trait Needs: Clone + Send + Sync + 'static {
     /// What has to be in place for all of them.

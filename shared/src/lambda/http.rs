@@ -91,7 +91,7 @@ mod tests {
     use utoipa::ToSchema;
 
     use super::*;
-    use crate::{ambient::Ambient, aws::Aws, contract::Public, endpoint};
+    use crate::{contract::Public, endpoint};
 
     endpoint! {
         /// Answers as the test says.
@@ -118,7 +118,7 @@ mod tests {
             "requestContext": { "http": { "method": "GET", "path": "/test" }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = crate::contract::Opener { aws: Aws::default(), ambient: Ambient::system() };
+        let opener = crate::contract::Opener::system();
         let call = Call::<TestEndpoint> {
             needs: crate::contract::Needs::open(&opener).unwrap(),
             ambient: opener.ambient,
