@@ -1,13 +1,15 @@
-"""Run MiniStack for a stage, with four corrections to what it does by itself.
+"""Run MiniStack for a stage, with five corrections to what it does by itself.
 
 Each is as small as it can be and names what it puts right; drop it when a newer MiniStack no longer needs it.
 """
 
 import json
 import socketserver
+import threading
+import time
 
 from ministack import app
-from ministack.core import iam_actions
+from ministack.core import iam_actions, lambda_runtime
 
 # Its Runtime API server writes headers and body apart; Nagle against delayed ACK would add 40 ms to every invocation.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -37,6 +39,29 @@ def _action(headers, original=iam_actions._action_from_target):
 
 
 iam_actions._action_from_target = _action
+
+# More than a function's timeout and the time it may take to start.
+_LONGEST_REQUEST = 320
+
+
+def _end_when_idle(workers, end):
+    deadline = time.monotonic() + _LONGEST_REQUEST
+    for worker in workers:
+        while worker.in_use and time.monotonic() < deadline:
+            time.sleep(0.01)
+        end([worker])
+
+
+def _kill_workers(workers, original=lambda_runtime.kill_workers):
+    """Lambda lets a request that runs while its function is updated end; MiniStack kills the function under it."""
+    workers = [worker for worker in workers if worker is not None]
+    busy = [worker for worker in workers if worker.in_use]
+    original([worker for worker in workers if worker not in busy])
+    if busy:
+        threading.Thread(target=_end_when_idle, args=(busy, original), daemon=True).start()
+
+
+lambda_runtime.kill_workers = _kill_workers
 
 if __name__ == "__main__":
     app.main()

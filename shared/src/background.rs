@@ -3,26 +3,26 @@
 use serde::Serialize;
 
 use crate::{
-    auth::token::TokenVerifier,
+    auth::{MacKey, token::TokenVerifier},
     consumer, function, lambda,
     lambda::Deployment,
     mail::Ses,
     queue::{EmailQueue, Queue},
-    store::{Mongodb, Mysql},
+    store::{Mongodb, Mysql, Redis, revocations::Revocations},
     task,
 };
 
 /// Decides for API Gateway whether a request may go on.
 pub struct Authorizer;
 
-function!(Authorizer = "authorizer" lambda::Authorizer { tokens: TokenVerifier });
+function!(Authorizer = "authorizer" lambda::Authorizer { tokens: TokenVerifier, revocations: Revocations });
 
 consumer! {
     /// Sends the mails of the email queue.
     OnEmail = "on-email" {
         queue: EmailQueue,
         batch_size: 10,
-        needs: { mysql: Mysql, mongodb: Mongodb, ses: Ses },
+        needs: { mysql: Mysql, mongodb: Mongodb, redis: Redis, mac: MacKey, ses: Ses },
     }
 }
 

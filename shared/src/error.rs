@@ -43,10 +43,16 @@ problems! {
     MalformedRequest = 400 "malformed-request" "The request cannot be read",
     /// The endpoint asks for an `Idempotency-Key` header.
     MissingIdempotencyKey = 400 "missing-idempotency-key" "An Idempotency-Key header is required",
+    /// The code from the mail is unknown, expired, or was used before.
+    InvalidCode = 400 "invalid-code" "The code is not valid",
+    /// The cursor is not one of this list's, or of a list with other filters.
+    InvalidCursor = 400 "invalid-cursor" "The cursor is not valid",
     /// No valid access token came with the request.
     Unauthenticated = 401 "unauthenticated" "A valid access token is required",
     /// The login's credentials do not match; which of them, is not said.
     InvalidCredentials = 401 "invalid-credentials" "The credentials are not valid",
+    /// The refresh token is unknown, expired, revoked, or was used before.
+    InvalidRefreshToken = 401 "invalid-refresh-token" "The refresh token is not valid",
     /// The caller is known, and may not do this.
     Forbidden = 403 "forbidden" "You may not do this",
     /// There is no such thing, or not for this caller.
@@ -55,8 +61,14 @@ problems! {
     SkuTaken = 409 "sku-taken" "The SKU is taken",
     /// At least one product has fewer units than were ordered. Nothing was changed.
     OutOfStock = 409 "out-of-stock" "Not enough in stock",
+    /// Somebody else has this e-mail address.
+    EmailTaken = 409 "email-taken" "The e-mail address is taken",
+    /// There has to be an admin, and this is the last one.
+    LastAdmin = 409 "last-admin" "There has to be an admin",
     /// A request with the same idempotency key is being worked on.
     RequestInProgress = 409 "request-in-progress" "The same request is in progress",
+    /// It was changed since the version that `If-Match` names.
+    PreconditionFailed = 412 "precondition-failed" "It was changed in the meantime",
     /// The body is over 1 MiB.
     PayloadTooLarge = 413 "payload-too-large" "The body is too large",
     /// The body is not `application/json`.
@@ -65,6 +77,10 @@ problems! {
     ValidationFailed = 422 "validation-failed" "A value is not allowed",
     /// The idempotency key was used for another payload.
     IdempotencyKeyReused = 422 "idempotency-key-reused" "The idempotency key belongs to another request",
+    /// The endpoint asks for an `If-Match` header.
+    PreconditionRequired = 428 "precondition-required" "An If-Match header is required",
+    /// Too many requests of this account, or from this address. `RateLimit` says how many there may be.
+    TooManyRequests = 429 "too-many-requests" "Too many requests",
     /// A defect on our side.
     Internal = 500 "internal" "Something went wrong",
     /// A store or a queue does not answer; worth repeating after `Retry-After`.
@@ -90,13 +106,14 @@ struct Inner {
     detail: Option<Cow<'static, str>>,
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
+    headers: Vec<(&'static str, String)>,
     cause: Option<Cause>,
 }
 
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
         let retry_after = (problem == Problem::Unavailable).then_some(Duration::from_secs(1));
-        Self(Box::new(Inner { problem, detail: None, errors: Vec::new(), retry_after, cause: None }))
+        Self(Box::new(Inner { problem, detail: None, errors: Vec::new(), retry_after, headers: Vec::new(), cause: None }))
     }
 }
 
@@ -135,6 +152,20 @@ impl ApiError {
         error
     }
 
+    /// The same error with a header for its reply. `name` is in lower case.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same error with a time to wait before trying again.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
     #[must_use]
     pub fn problem(&self) -> Problem {
         self.0.problem
@@ -144,6 +175,12 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
+    }
+
+    /// Headers for its reply.
+    #[must_use]
+    pub fn headers(&self) -> &[(&'static str, String)] {
+        &self.0.headers
     }
 
     /// The cause with all it was caused by, for the log.

@@ -10,7 +10,8 @@
 //! | [`auth`] | tokens, passwords, ways to log in, roles and permissions |
 //! | [`queue`], [`mail`] | messages, and what becomes of them |
 //! | [`error`], [`telemetry`] | errors as replies; logs and traces |
-//! | [`ambient`], [`environment`], [`secret`], [`aws`] | the world outside: clock, randomness, configuration, secrets, AWS |
+//! | [`page`], [`email`], [`money`] | lists in pages; the values that many types have |
+//! | [`ambient`], [`environment`], [`secret`], [`aws`], [`http_client`] | the world outside: clock, randomness, configuration, secrets, AWS, other servers |
 
 pub mod ambient;
 pub mod api;
@@ -21,9 +22,11 @@ pub mod contract;
 pub mod email;
 pub mod environment;
 pub mod error;
+pub mod http_client;
 pub mod lambda;
 pub mod mail;
 pub mod money;
+pub mod page;
 pub mod queue;
 pub mod secret;
 pub mod store;

@@ -151,6 +151,15 @@ fn expected_value(variable: &str) -> String {
         "SOUK_EMAIL_SENDER" => parameter("email/sender"),
         "SOUK_TOKEN_PUBLIC_KEYS" => parameter("token/public-keys"),
         "SOUK_TOKEN_SIGNING_SECRET" => "!Sub souk/${Stage}/token-signing-key".into(),
+        "SOUK_MAC_SECRET" => "!Sub souk/${Stage}/mac-key".into(),
+        "SOUK_GOOGLE_ISSUER" => parameter("google/issuer"),
+        "SOUK_GOOGLE_JWKS_URL" => parameter("google/jwks-url"),
+        "SOUK_GOOGLE_CLIENT_ID" => parameter("google/client-id"),
+        "SOUK_REFRESH_GRACE_SECONDS" => "!Ref RefreshGraceSeconds".into(),
+        "SOUK_ADDRESS_LIMIT_FACTOR" => "!Ref AddressLimitFactor".into(),
+        "SOUK_REVOCATION_REDIS_URL" => {
+            "!Sub {{resolve:secretsmanager:souk/${Stage}/redis-revocation:SecretString:url}}".into()
+        }
         _ => {
             let words: Vec<String> = variable.to_lowercase().split('_').map(str::to_owned).collect();
             match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {

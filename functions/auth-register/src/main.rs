@@ -4,13 +4,14 @@
 
 use shared::{
     api::auth::{Accepted, AuthRegister},
-    auth::{Role, Roles, password, verification},
+    auth::{Role, Roles, password},
+    contract::Limit,
     error::ApiError,
     lambda::Request,
-    mail::{Content, Email},
+    mail::{Content, Email, Recipient},
     queue::{EmailQueue, Outgoing, send_after_commit},
     store::{
-        user_outbox,
+        user_outbox::{self, Holder},
         users::{self, Inserted, NewUser},
     },
 };
@@ -18,36 +19,31 @@ use shared::{
 shared::lambda!(AuthRegister, handle);
 
 async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, ApiError> {
-    let (now, id) = (req.ambient.now(), req.ambient.id());
-    let password_hash = password::hash(&req.body.password, &req.ambient).await?;
-    let (code, verification) = verification::issue(&req.ambient);
-    let mail = |user_id, content| {
-        Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { user_id, content })
-            .map_err(ApiError::internal)
-    };
+    let (email, id, now) = (req.body.email, req.ambient.id(), req.ambient.now());
+    needs.limiter.count_account(Limit::Register, &email.key(), now).await?;
+    let password_hash = password::hash(&req.body.password.0, &req.ambient).await?;
+    let mail = |to, content| Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
 
-    let email = req.body.email;
     let user = NewUser {
         id,
         email: email.clone(),
-        password_hash,
+        email_verified: false,
+        password_hash: Some(password_hash),
+        identity_key: None,
         roles: Roles(vec![Role::Customer]),
-        verification: Some(verification),
         now,
     };
-    let welcome = mail(id, Content::VerifyEmail { code })?;
-    let (owner, message) = match users::insert(&needs.mongodb, &user, Some(&welcome)).await? {
-        Inserted::Yes => (Some(id), welcome),
-        Inserted::EmailTaken => {
-            let owner = users::id_of(&needs.mongodb, &email).await?;
-            let message = mail(owner.unwrap_or(id), Content::AccountExists)?;
-            users::add_message(&needs.mongodb, &email, &message, now).await?;
-            (owner, message)
-        }
+    let welcome = mail(Recipient::User(id), Content::VerifyEmail)?;
+    let is_new = !users::exists(&needs.mongodb, &email).await?
+        && users::insert(&needs.mongodb, &user, Some(&welcome)).await? == Inserted::Yes;
+    let message = if is_new {
+        welcome
+    } else {
+        let notice = mail(Recipient::Address(email.clone()), Content::AccountExists)?;
+        users::add_message(&needs.mongodb, &email, &notice, now).await?;
+        notice
     };
-    if let Some(owner) = owner {
-        let mark_sent = user_outbox::sent_at_once(&needs.mongodb, owner, message.id);
-        send_after_commit(&needs.email, &message, mark_sent).await;
-    }
+    let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::Address(&email), message.id);
+    send_after_commit(&needs.email, &message, mark_sent).await;
     Ok(Accepted::default())
 }

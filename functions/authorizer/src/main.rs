@@ -1,6 +1,7 @@
 //! The Lambda authorizer: verifies the access token, and decides by the route whether its owner may go on.
 //!
-//! It calls nobody: the public keys are in its environment.
+//! The public keys are in its environment. It asks Redis one thing, whether the token was revoked; where Redis does not answer, the
+//! token counts until it expires.
 
 use shared::{
     background::Authorizer,
@@ -12,7 +13,10 @@ shared::lambda!(Authorizer, handle);
 
 async fn handle(needs: Needs, bearer: Bearer) -> Decision {
     let route = bearer.route.ok_or(Problem::Forbidden)?;
-    let caller = bearer.token.and_then(|token| needs.tokens.verify(&token)).ok_or(Problem::Unauthenticated)?;
-    route.access.check(Some(&caller))?;
-    Ok(caller)
+    let token = bearer.token.and_then(|token| needs.tokens.verify(&token)).ok_or(Problem::Unauthenticated)?;
+    route.access.check(Some(&token.caller))?;
+    if needs.revocations.hold(token.caller.session_id, token.generation).await {
+        return Err(Problem::Unauthenticated);
+    }
+    Ok(token.caller)
 }

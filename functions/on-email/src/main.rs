@@ -1,17 +1,21 @@
-//! Sends the mails of the email queue.
+//! Sends the mails of the email queue. Codes are made here, when their mail is written: no queue or outbox ever holds one.
 //!
 //! A message that is delivered twice is sent once. SES has no idempotency: if this process dies between SES taking a mail and
 //! the note of it, the mail is sent again when the message's lease is over.
 
 use shared::{
+    auth::mail_code::MailCode,
     background::OnEmail,
     contract::Function,
     lambda::{Delivery, Failure},
+    mail::{Content, Email, Recipient, Text},
     store::{
+        login_codes,
         processed_messages::{self, Outcome},
-        users,
+        users::{self, User},
     },
 };
+use time::Duration;
 
 shared::lambda!(OnEmail, handle);
 
@@ -31,10 +35,45 @@ async fn handle(needs: Needs, delivery: Delivery<OnEmail>) -> Result<(), Failure
 }
 
 async fn send(needs: &Needs, delivery: &Delivery<OnEmail>) -> Result<(), Failure> {
-    let email = &delivery.message;
-    let Some(user) = users::find(&needs.mongodb, email.user_id).await? else {
-        tracing::info!(user_id = %email.user_id, "no mail: the user is gone");
+    let Email { to, .. } = &delivery.message;
+    let user = match to {
+        Recipient::User(id) => users::find(&needs.mongodb, *id).await?,
+        Recipient::Address(email) => users::find_by_address(&needs.mongodb, email).await?,
+    };
+    let Some(user) = user else {
+        tracing::info!("no mail: nobody has this address, or the user is gone");
         return Ok(());
     };
-    Ok(needs.ses.send(&user.email, &email.content.text()).await?)
+    match write(needs, delivery, &user).await? {
+        Some(text) => Ok(needs.ses.send(&user.email, &text).await?),
+        None => Ok(()),
+    }
+}
+
+/// The mail's text, with a new code where it has one. `None` if there is nothing to say any more.
+async fn write(needs: &Needs, delivery: &Delivery<OnEmail>, user: &User) -> Result<Option<Text>, Failure> {
+    let (content, ambient) = (&delivery.message.content, &delivery.ambient);
+    let code = match content {
+        Content::VerifyEmail if user.email_verified => return Ok(None),
+        Content::VerifyEmail => {
+            let (code, proof) = MailCode::issue(ambient, Duration::hours(24));
+            users::set_verification_code(&needs.mongodb, user.id, &proof).await?;
+            code.as_str().to_owned()
+        }
+        Content::ResetPassword => {
+            let (code, proof) = MailCode::issue(ambient, Duration::hours(1));
+            users::set_reset_code(&needs.mongodb, user.id, &proof).await?;
+            code.as_str().to_owned()
+        }
+        Content::LoginCode { challenge_id } => {
+            let code = ambient.code();
+            if !login_codes::issue(&needs.redis, &needs.mac, *challenge_id, &code).await? {
+                tracing::info!("no mail: its challenge is over");
+                return Ok(None);
+            }
+            code
+        }
+        Content::AccountExists | Content::PasswordChanged | Content::OrderPlaced { .. } => String::new(),
+    };
+    Ok(Some(content.text(&code)))
 }

@@ -8,7 +8,7 @@ use shared::{
     contract::Function,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
-    mail::{Content, Email},
+    mail::{Content, Email, Recipient},
     queue::{EmailQueue, Outgoing, send_after_commit},
     store::{
         cache::{self, Key},
@@ -49,8 +49,8 @@ async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: &Claim) -> Resu
     let finish = |order: &orders::Order| {
         let items = u32::try_from(order.items.len()).unwrap_or(u32::MAX);
         let content = Content::OrderPlaced { order_id: order.id, total: order.total, items };
-        let mail = Email { user_id: order.user_id, content };
-        let mail = Outgoing::new::<EmailQueue>(message_id, &req.trace, mail).map_err(ApiError::internal)?;
+        let mail = Email { to: Recipient::User(order.user_id), content };
+        let mail = Outgoing::new::<EmailQueue>(message_id, &req.trace, mail)?;
         Ok((serde_json::to_string(&Order::from(order)).map_err(ApiError::internal)?, mail))
     };
     let placed = retry_contention(&req.ambient, || orders::place(&needs.mysql, &new, claim, finish)).await;

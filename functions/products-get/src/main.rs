@@ -19,6 +19,6 @@ async fn handle(needs: Needs, req: Request<ProductsGet>) -> Result<Reply<Product
         Ok(product.map(|product| Versioned { version: product.version, value: Product::from(product) }))
     };
     let cached = cache::read(&needs.redis, &req.ambient, Key::product(id), load).await?;
-    let json = cached.json.ok_or(Problem::NotFound)?;
-    Ok(Reply::json(json).header("x-cache", cached.status.as_str()))
+    let Versioned { value, .. } = cached.found.ok_or(Problem::NotFound)?;
+    Ok(Reply::json(value).header("x-cache", cached.status.as_str()))
 }

@@ -9,7 +9,7 @@ use shared::{
 
 pub async fn run() -> Result<()> {
     let opener = Opener::system();
-    let (mysql, mongodb, redis) = (Mysql::open(&opener)?, Mongodb::open(&opener)?, Redis::open(&opener)?);
+    let (mysql, mongodb, redis) = (Mysql::open(&opener)?, Mongodb::open(&opener)?, <Redis>::open(&opener)?);
     let answers = tokio::join!(mysql.ping(), mongodb.ping(), redis.ping());
     let problems: Vec<String> = [answers.0, answers.1, answers.2].into_iter().filter_map(problem).collect();
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }

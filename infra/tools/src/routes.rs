@@ -1,4 +1,4 @@
-//! `tools routes`: every route, who may call it, and the function behind it.
+//! `tools routes`: every route, who may call it, its rate limit, and the function behind it.
 
 use shared::{api::ROUTES, contract::Access};
 
@@ -9,6 +9,7 @@ pub fn print() {
             Access::User => "user",
             Access::Permission(permission) => permission.as_str(),
         };
-        println!("{:<32} {:<16} {}", route.route_key, access, route.name);
+        let limit = route.limit.map_or("-", |limit| limit.as_str());
+        println!("{:<34} {:<16} {:<16} {}", route.route_key, access, limit, route.name);
     }
 }

@@ -110,11 +110,17 @@ fn id(created_at: OffsetDateTime, number: u32) -> Uuid {
 
 async fn add_user(mongodb: &Mongodb, ambient: &Ambient, email: &str, role: Role) -> Result<()> {
     let email = email.parse()?;
-    if users::id_of(mongodb, &email).await?.is_none() {
-        let password_hash =
-            password::hash(&PASSWORD.into(), ambient).await.map_err(|error| anyhow::anyhow!("{error}"))?;
-        let (id, now) = (ambient.id(), ambient.now());
-        let user = NewUser { id, email, password_hash, roles: Roles(vec![role]), verification: None, now };
+    if !users::exists(mongodb, &email).await? {
+        let hash = password::hash(&PASSWORD.into(), ambient).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let user = NewUser {
+            id: ambient.id(),
+            email,
+            email_verified: true,
+            password_hash: Some(hash),
+            identity_key: None,
+            roles: Roles(vec![role]),
+            now: ambient.now(),
+        };
         users::insert(mongodb, &user, None).await?;
     }
     Ok(())

@@ -16,13 +16,16 @@ Usage: cargo xtask COMMAND
   logs [FUNCTION] [-f]      what the functions logged; -f or --follow goes on as they run
   demo                      play the story: register, log in, create, order, and see each step
   seed [--products N]       sample data: users, and N products (200)
+  keys rotate [--drop-old]  a new signing key, and nobody is signed out; --drop-old also ends what the old keys signed,
+                            for a key that leaked
   routes                    the endpoints and who may call them
   openapi [--check]         write openapi.json; --check only compares
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`
   check                     formatting, lints, licences, template, openapi.json
 
 Environment:
-  SOUK_MYSQL_PORT (13306), SOUK_REDIS_PORT (16379), SOUK_MONGODB_PORT (27117), SOUK_AWS_PORT (4566)
+  SOUK_MYSQL_PORT (13306), SOUK_REDIS_PORT (16379), SOUK_MONGODB_PORT (27117), SOUK_AWS_PORT (4566),
+  SOUK_OPENID_PORT (18080)
                             other ports for `up`
   SOUK_MYSQL_URL, SOUK_MONGODB_URI, SOUK_REDIS_URL
                             a server you already have, used instead of starting one
@@ -38,6 +41,7 @@ pub enum Command {
     Logs { function: Option<String>, follow: bool },
     Demo,
     Seed(Vec<OsString>),
+    RotateKeys { drop_old: bool },
     Routes,
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
@@ -60,6 +64,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "down" => return down(parser),
         "status" => Command::Status,
         "logs" => return logs(parser),
+        "keys" => return keys(parser),
         "demo" => Command::Demo,
         "routes" => Command::Routes,
         "check" => Command::Check,
@@ -98,6 +103,21 @@ fn logs(mut parser: lexopt::Parser) -> Result<Command> {
     Ok(Command::Logs { function, follow })
 }
 
+fn keys(mut parser: lexopt::Parser) -> Result<Command> {
+    let (mut rotate, mut drop_old) = (false, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(word) if word == "rotate" && !rotate => rotate = true,
+            Long("drop-old") => drop_old = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if !rotate {
+        bail!("the one thing that can be done with keys is `keys rotate`");
+    }
+    Ok(Command::RotateKeys { drop_old })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Command, parse_from};
@@ -127,5 +147,7 @@ mod tests {
         assert!(parse(&["fly"]).is_err());
         assert!(parse(&["up", "--fast"]).is_err());
         assert!(parse(&["logs", "a", "b"]).is_err());
+        assert!(parse(&["keys"]).is_err());
+        assert!(parse(&["keys", "--drop-old"]).is_err());
     }
 }

@@ -34,7 +34,7 @@ pub fn function_name(function: &str) -> String {
 }
 
 impl Deployer<'_> {
-    /// Brings what is deployed up to date. `resolved` is what the template reads from SSM.
+    /// Brings what is deployed up to date. `resolved` is what the template reads from SSM and Secrets Manager.
     pub fn run(&self, resolved: &[(String, String)]) -> Result<()> {
         let mut wanted = self.wanted(resolved)?;
         let state = self.aws.stack_state(STACK)?;
@@ -83,7 +83,7 @@ impl Deployer<'_> {
 
     fn wanted(&self, resolved: &[(String, String)]) -> Result<Deployment> {
         let mut template = fs::read(self.stage.workspace.template()).context("cannot read template.yaml")?;
-        template.extend(format!("{:?}", Self::overrides()).into_bytes());
+        template.extend(format!("{:?}", self.overrides()).into_bytes());
         let mut functions = BTreeMap::new();
         for function in self.stage.workspace.functions()? {
             let fingerprint = files::fingerprint_of_file(&self.stage.workspace.bootstrap(&function))?;
@@ -102,9 +102,13 @@ impl Deployer<'_> {
     }
 
     /// The machine's own architecture: its binaries run here.
-    fn overrides() -> [String; 2] {
+    fn overrides(&self) -> [String; 3] {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        [format!("Stage={STAGE}"), format!("Architecture={architecture}")]
+        [
+            format!("Stage={STAGE}"),
+            format!("Architecture={architecture}"),
+            format!("AddressLimitFactor={}", self.stage.address_limit_factor),
+        ]
     }
 
     fn sam(&self) -> Result<()> {
@@ -118,7 +122,7 @@ impl Deployer<'_> {
             .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "CAPABILITY_NAMED_IAM"])
             .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
             .arg("--parameter-overrides")
-            .args(Self::overrides())
+            .args(self.overrides())
             .env("SAM_CLI_TELEMETRY", "0")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

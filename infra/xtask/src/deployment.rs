@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 pub struct Deployment {
     /// Of the template and its parameters.
     pub template: String,
-    /// Of what the template reads from SSM while it is deployed. CloudFormation does not notice when that changes.
+    /// Of what the template reads from SSM and Secrets Manager while it is deployed. CloudFormation does not notice when
+    /// that changes. Without the public keys, which the functions get another way too.
     pub resolved: String,
     pub functions: BTreeMap<String, String>,
     /// Functions whose code was replaced since `sam deploy`: CloudFormation does not know what runs there.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub mysql_url: Option<String>,
     pub mongodb_uri: Option<String>,
     pub redis_url: Option<String>,
+    /// Set for the tests: the `stage.json` of their stage.
+    pub stage_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -25,10 +27,12 @@ impl Settings {
                 redis: port("SOUK_REDIS_PORT", 16379)?,
                 mongodb: port("SOUK_MONGODB_PORT", 27117)?,
                 aws: port("SOUK_AWS_PORT", 4566)?,
+                openid: port("SOUK_OPENID_PORT", 18080)?,
             },
             mysql_url: variable("SOUK_MYSQL_URL"),
             mongodb_uri: variable("SOUK_MONGODB_URI"),
             redis_url: variable("SOUK_REDIS_URL"),
+            stage_file: variable("SOUK_STAGE_FILE").map(PathBuf::from),
         })
     }
 }
@@ -57,6 +61,11 @@ pub fn target_dir() -> Option<PathBuf> {
 /// The cargo that runs this program, or else the one on the path.
 pub fn cargo() -> String {
     variable("CARGO").unwrap_or_else(|| "cargo".to_owned())
+}
+
+/// The file this program was started from.
+pub fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot tell where this program is")
 }
 
 /// The directories in which programs are looked for; system servers live in `sbin`, which a person's path may lack.

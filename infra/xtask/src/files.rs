@@ -47,9 +47,27 @@ pub fn fingerprint_of_file(path: &Path) -> Result<String> {
 
 /// A password that no one has to type: 192 random bits in hexadecimal, so that it needs no escaping anywhere.
 pub fn random_secret() -> Result<String> {
-    let mut bytes = [0; 24];
+    Ok(hex(&random::<24>()?))
+}
+
+/// A key of 256 random bits, base64url without padding.
+pub fn random_key() -> Result<String> {
+    Ok(base64url(&random::<32>()?))
+}
+
+fn random<const LENGTH: usize>() -> Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
     fs::File::open("/dev/urandom")?.read_exact(&mut bytes).context("cannot read /dev/urandom")?;
-    Ok(hex(&bytes))
+    Ok(bytes)
+}
+
+fn base64url(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let characters = bytes.chunks(3).flat_map(|group| {
+        let bits = (0..3).fold(0, |bits, index| bits << 8 | usize::from(group.get(index).copied().unwrap_or_default()));
+        [18, 12, 6, 0].into_iter().take(group.len() + 1).map(move |shift| char::from(ALPHABET[bits >> shift & 63]))
+    });
+    characters.collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -66,4 +84,17 @@ pub fn tail(path: &Path, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let last = &all[all.len().saturating_sub(lines)..];
     last.iter().fold(String::new(), |text, line| text + "    | " + line + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64url;
+
+    #[test]
+    fn base64url_is_that_of_rfc_4648() {
+        for (plain, encoded) in [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64url(plain.as_bytes()), encoded);
+        }
+        assert_eq!(base64url(&[0xfb, 0xff, 0xfe]), "-__-");
+    }
 }

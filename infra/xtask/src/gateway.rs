@@ -9,11 +9,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::aws::{Authorizer, Aws, Route};
-use crate::stage::{REGION, STACK};
+use crate::stage::{ACCOUNT, REGION, STACK};
 
 /// The logical id of the API in `template.yaml`.
 const API: &str = "Api";
-const ACCOUNT: &str = "000000000000";
 
 /// Makes the routes what the template says; returns the id of the API.
 pub fn sync(aws: &Aws) -> Result<String> {

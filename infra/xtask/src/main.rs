@@ -13,6 +13,7 @@ mod files;
 mod gateway;
 mod handover;
 mod interrupt;
+mod keys;
 mod lock;
 mod logs;
 mod process;
@@ -24,6 +25,7 @@ mod stage;
 mod status;
 mod store;
 mod test;
+mod token_keys;
 mod tools;
 mod up;
 mod workspace;
@@ -69,6 +71,7 @@ fn run() -> Result<u8> {
             let stage = running(&workspace)?;
             return tools(&workspace, seed::tools(&stage), "seed", &arguments);
         }
+        Command::RotateKeys { drop_old } => rotate_keys(&workspace, drop_old)?,
         Command::Routes => return without_stage(&workspace, "routes", &[]),
         Command::OpenApi(arguments) => return without_stage(&workspace, "openapi", &arguments),
         Command::Test(arguments) => return test::test(&workspace, &Settings::read()?, &arguments),
@@ -84,10 +87,28 @@ fn personal(workspace: &Workspace) -> Result<Stage> {
 /// The person's stage, which must be up.
 fn running(workspace: &Workspace) -> Result<Stage> {
     let stage = personal(workspace)?;
+    ensure_running(&stage)?;
+    Ok(stage)
+}
+
+fn ensure_running(stage: &Stage) -> Result<()> {
     if !stage.is_running() || !stage.description_file().exists() {
         bail!("the stage is not up: run `cargo xtask up`");
     }
-    Ok(stage)
+    Ok(())
+}
+
+/// On the person's stage, or on that of the test run which started this.
+fn rotate_keys(workspace: &Workspace, drop_old: bool) -> Result<()> {
+    let settings = Settings::read()?;
+    let (lock, stage) = match &settings.stage_file {
+        // The test run has the lock of its stage until it ends.
+        Some(file) => ("keys", Stage::described(&settings, file)?),
+        None => ("stage", Stage::personal(workspace, &settings)?),
+    };
+    let _lock = lock::hold(&stage.workspace, lock)?;
+    ensure_running(&stage)?;
+    keys::rotate(&stage, drop_old)
 }
 
 fn without_stage(workspace: &Workspace, subcommand: &str, arguments: &[OsString]) -> Result<u8> {

@@ -34,7 +34,7 @@ pub struct Record {
 
 impl Process {
     pub fn new(name: &'static str, stage: &std::path::Path) -> Self {
-        let file = name.to_lowercase();
+        let file = name.to_lowercase().replace(' ', "-");
         Self {
             name,
             log: stage.join("logs").join(format!("{file}.log")),

@@ -2,8 +2,9 @@
 //!
 //! The person's stage is `.local/stage` on fixed ports. Tests get `.local/test` on free ports, new each time.
 
+use std::fs;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use crate::aws::Aws;
 use crate::environment::{self, Settings};
 use crate::files;
+use crate::keys;
 use crate::process::Process;
 use crate::servers::ministack;
 use crate::store::Store;
@@ -21,7 +23,30 @@ use crate::workspace::Workspace;
 pub const STAGE: &str = "local";
 pub const STACK: &str = "souk";
 pub const REGION: &str = "us-east-1";
+pub const ACCOUNT: &str = "000000000000";
 pub const ACCESS_KEY_ID: &str = "SOUKLOCALSTAGE";
+
+/// Secrets, by what they hold.
+pub const MAC_KEY: &str = "mac-key";
+pub const TOKEN_SIGNING_KEY: &str = "token-signing-key";
+
+pub const SENDER: &str = "Souk <no-reply@souk.example>";
+pub const SENDER_ADDRESS: &str = "no-reply@souk.example";
+/// Whom the issuer's identity tokens are for.
+pub const GOOGLE_CLIENT_ID: &str = "souk-local.apps.example";
+
+const TEST: &str = "test";
+/// Limits per address are multiplied by this. All requests of a test run come from one address.
+const TEST_ADDRESS_LIMIT_FACTOR: u32 = 1000;
+
+/// What a secret or parameter that the stores stack hands over is called.
+pub fn secret_name(name: &str) -> String {
+    format!("souk/{STAGE}/{name}")
+}
+
+pub fn parameter_name(name: &str) -> String {
+    format!("/souk/{STAGE}/{name}")
+}
 
 #[derive(Clone, Copy)]
 pub struct Ports {
@@ -29,15 +54,37 @@ pub struct Ports {
     pub redis: u16,
     pub mongodb: u16,
     pub aws: u16,
+    pub openid: u16,
 }
 
 impl Ports {
     /// Ports that nothing listens on. All are held at once while they are chosen, so that they differ.
     pub fn free() -> Result<Self> {
         let listen = || TcpListener::bind("127.0.0.1:0").context("no free port");
-        let held = [listen()?, listen()?, listen()?, listen()?];
+        let held = [listen()?, listen()?, listen()?, listen()?, listen()?];
         let port = |index: usize| Ok::<_, anyhow::Error>(held[index].local_addr()?.port());
-        Ok(Self { mysql: port(0)?, redis: port(1)?, mongodb: port(2)?, aws: port(3)? })
+        Ok(Self { mysql: port(0)?, redis: port(1)?, mongodb: port(2)?, aws: port(3)?, openid: port(4)? })
+    }
+
+    fn of_description(description: &Value) -> Option<Self> {
+        let port = |name: &str| u16::try_from(description["ports"][name].as_u64()?).ok();
+        Some(Self {
+            mysql: port("mysql")?,
+            redis: port("redis")?,
+            mongodb: port("mongodb")?,
+            aws: port("aws")?,
+            openid: port("openid")?,
+        })
+    }
+
+    fn describe(self) -> Value {
+        json!({
+            "mysql": self.mysql,
+            "redis": self.redis,
+            "mongodb": self.mongodb,
+            "aws": self.aws,
+            "openid": self.openid,
+        })
     }
 }
 
@@ -48,6 +95,11 @@ pub struct Stage {
     pub mysql: Store,
     pub mongodb: Store,
     pub redis: Store,
+    /// Redis for the authorizer, which may do nothing there but read what was revoked.
+    pub revocation: Store,
+    /// 32 bytes, base64url.
+    pub mac_key: String,
+    pub address_limit_factor: u32,
     pub secret_access_key: String,
 }
 
@@ -59,7 +111,20 @@ impl Stage {
 
     /// The stage of a test run.
     pub fn test(workspace: &Workspace, settings: &Settings, ports: Ports) -> Result<Self> {
-        Self::open(workspace, "test", ports, settings)
+        Self::open(workspace, TEST, ports, settings)
+    }
+
+    /// The stage that a `stage.json` speaks of, and the checkout that it lies in: the environment of a test says where
+    /// the test's crate is, not where this one is.
+    pub fn described(settings: &Settings, file: &Path) -> Result<Self> {
+        let unusable = || format!("{} does not describe a stage", file.display());
+        let text = fs::read_to_string(file).with_context(unusable)?;
+        let description: Value = serde_json::from_str(&text).with_context(unusable)?;
+        let ports = Ports::of_description(&description).with_context(unusable)?;
+        let dir = file.parent().with_context(unusable)?;
+        let name = dir.file_name().and_then(|name| name.to_str()).with_context(unusable)?;
+        let workspace = Workspace { root: dir.ancestors().nth(2).with_context(unusable)?.to_owned() };
+        Self::open(&workspace, name, ports, settings)
     }
 
     fn open(workspace: &Workspace, name: &str, ports: Ports, settings: &Settings) -> Result<Self> {
@@ -74,6 +139,11 @@ impl Stage {
             ports.mongodb
         );
         let redis = format!("redis://127.0.0.1:{}/0", ports.redis);
+        let redis = Store::choose("SOUK_REDIS_URL", settings.redis_url.as_deref(), redis, "default", passwords.redis)?;
+        let mut revocation = redis.clone();
+        if !redis.is_external {
+            (revocation.username, revocation.password) = ("authorizer".to_owned(), passwords.authorizer);
+        }
         Ok(Self {
             workspace: workspace.clone(),
             dir,
@@ -86,7 +156,10 @@ impl Stage {
                 "souk",
                 passwords.mongodb,
             )?,
-            redis: Store::choose("SOUK_REDIS_URL", settings.redis_url.as_deref(), redis, "default", passwords.redis)?,
+            redis,
+            revocation,
+            mac_key: passwords.mac_key,
+            address_limit_factor: if name == TEST { TEST_ADDRESS_LIMIT_FACTOR } else { 1 },
             secret_access_key: passwords.aws,
         })
     }
@@ -98,6 +171,14 @@ impl Stage {
 
     pub fn aws_endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.aws)
+    }
+
+    pub fn openid_issuer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports.openid)
+    }
+
+    pub fn openid_jwks_url(&self) -> String {
+        self.openid_issuer() + "/jwks"
     }
 
     pub fn logs(&self) -> PathBuf {
@@ -135,14 +216,29 @@ impl Stage {
         ]
     }
 
-    /// What a program of this repository needs to open every store and queue, as a function would.
+    /// What a program of this repository needs to open every resource, as a function would.
     pub fn function_environment(&self) -> Vec<(String, String)> {
         let mut environment: Vec<_> =
             self.aws_environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         for (name, store) in [("MYSQL", &self.mysql), ("MONGODB", &self.mongodb), ("REDIS", &self.redis)] {
             environment.push((format!("SOUK_{name}_ENDPOINT"), store.endpoint.clone()));
-            environment.push((format!("SOUK_{name}_SECRET"), format!("souk/{STAGE}/{}", name.to_lowercase())));
+            environment.push((format!("SOUK_{name}_SECRET"), secret_name(&name.to_lowercase())));
         }
+        let others = [
+            ("SOUK_STAGE", Some(STAGE.to_owned())),
+            ("SOUK_MAC_SECRET", Some(secret_name(MAC_KEY))),
+            ("SOUK_TOKEN_SIGNING_SECRET", Some(secret_name(TOKEN_SIGNING_KEY))),
+            ("SOUK_TOKEN_PUBLIC_KEYS", keys::key_set(self)),
+            ("SOUK_GOOGLE_ISSUER", Some(self.openid_issuer())),
+            ("SOUK_GOOGLE_JWKS_URL", Some(self.openid_jwks_url())),
+            ("SOUK_GOOGLE_CLIENT_ID", Some(GOOGLE_CLIENT_ID.to_owned())),
+            ("SOUK_ADDRESS_LIMIT_FACTOR", Some("1".to_owned())),
+            ("SOUK_REFRESH_GRACE_SECONDS", Some("10".to_owned())),
+            ("SOUK_REVOCATION_REDIS_URL", Some(self.revocation.url())),
+            ("SOUK_EMAIL_QUEUE_URL", Some(format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-email", self.ports.aws))),
+            ("SOUK_EMAIL_SENDER", Some(SENDER.to_owned())),
+        ];
+        environment.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         environment
     }
 
@@ -158,6 +254,10 @@ impl Stage {
             "mysql": self.mysql.describe(),
             "mongodb": self.mongodb.describe(),
             "redis": self.redis.describe(),
+            "revocation": self.revocation.describe(),
+            "googleIssuer": self.openid_issuer(),
+            "googleClientId": GOOGLE_CLIENT_ID,
+            "ports": self.ports.describe(),
             "logs": self.logs(),
             "functions": self.workspace.functions()?,
         });
@@ -170,19 +270,34 @@ struct Passwords {
     mysql: String,
     mongodb: String,
     redis: String,
+    authorizer: String,
+    mac_key: String,
     aws: String,
 }
 
 impl Passwords {
-    fn open(path: &std::path::Path) -> Result<Self> {
+    fn open(path: &Path) -> Result<Self> {
         if !path.exists() {
             let new = || files::random_secret();
             let all = json!({"mysql": new()?, "mongodb": new()?, "redis": new()?, "aws": new()?});
             files::write_private(path, &all.to_string())?;
         }
         let broken = || format!("{} is damaged: run `cargo xtask down --purge`", path.display());
-        let all: Value = serde_json::from_str(&std::fs::read_to_string(path)?).with_context(broken)?;
+        let mut all: Value = serde_json::from_str(&fs::read_to_string(path)?).with_context(broken)?;
+        // A stage may be older than these; no data directory depends on them.
+        if all.is_object() && (all["authorizer"].is_null() || all["macKey"].is_null()) {
+            all["authorizer"] = json!(files::random_secret()?);
+            all["macKey"] = json!(files::random_key()?);
+            files::write_private(path, &all.to_string())?;
+        }
         let one = |name: &str| all[name].as_str().map(str::to_owned).with_context(broken);
-        Ok(Self { mysql: one("mysql")?, mongodb: one("mongodb")?, redis: one("redis")?, aws: one("aws")? })
+        Ok(Self {
+            mysql: one("mysql")?,
+            mongodb: one("mongodb")?,
+            redis: one("redis")?,
+            authorizer: one("authorizer")?,
+            mac_key: one("macKey")?,
+            aws: one("aws")?,
+        })
     }
 }

@@ -17,7 +17,7 @@ pub fn status(stage: &Stage) -> Result<u8> {
     let tools = Tools::of_stage(&stage.workspace)?;
     let servers = servers::of(stage, &tools);
     let mut all_answer = true;
-    say!("{:<11}{:>8}{:>7}  {:<14}log", "component", "pid", "port", "state");
+    say!("{:<15}{:>8}{:>7}  {:<14}log", "component", "pid", "port", "state");
     for server in &servers {
         let process = Process::new(server.name(), &stage.dir);
         let record = process.running();
@@ -30,11 +30,11 @@ pub fn status(stage: &Stage) -> Result<u8> {
         };
         let pid = record.map_or_else(|| "-".to_owned(), |record| record.pid.to_string());
         let log = relative(&process.log, &stage.workspace.root);
-        say!("{:<11}{pid:>8}{:>7}  {condition:<14}{log}", server.name(), server.port());
+        say!("{:<15}{pid:>8}{:>7}  {condition:<14}{log}", server.name(), server.port());
     }
     for (name, store) in [("MySQL", &stage.mysql), ("MongoDB", &stage.mongodb), ("Redis", &stage.redis)] {
         if store.is_external {
-            say!("{name:<11}{:>8}{:>7}  {:<14}{}", "-", "-", "yours", store.endpoint);
+            say!("{name:<15}{:>8}{:>7}  {:<14}{}", "-", "-", "yours", store.endpoint);
         }
     }
     if stage.is_running() {
@@ -47,7 +47,7 @@ fn print_deployed(stage: &Stage, aws: &Aws) -> Result<()> {
     let functions = aws.functions()?;
     say!("\nfunctions  {}", functions.len());
     for function in functions {
-        say!("  {function}");
+        say!("  {}", function.name);
     }
     let description = std::fs::read_to_string(stage.description_file()).unwrap_or_default();
     let description: Value = serde_json::from_str(&description).unwrap_or_default();

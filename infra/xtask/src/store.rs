@@ -1,9 +1,12 @@
 //! The address and the credentials of a store, apart from each other: the address goes to SSM, the credentials to
 //! Secrets Manager, as in AWS.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+#[derive(Clone)]
 pub struct Store {
     /// A URL without credentials.
     pub endpoint: String,
@@ -45,10 +48,31 @@ impl Store {
         json!({"username": self.username, "password": self.password})
     }
 
+    /// The address with the credentials in it.
+    pub fn url(&self) -> String {
+        let credentials = match (self.username.as_str(), self.password.as_str()) {
+            ("", "") => String::new(),
+            (username, password) => format!("{}:{}@", percent_encode(username), percent_encode(password)),
+        };
+        self.endpoint.replacen("://", &format!("://{credentials}"), 1)
+    }
+
     /// For `stage.json`.
     pub fn describe(&self) -> Value {
         json!({"endpoint": self.endpoint, "username": self.username, "password": self.password})
     }
+}
+
+/// Encodes all that is not plain in every part of a URL.
+fn percent_encode(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(byte.into());
+        } else {
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
 }
 
 fn percent_decode(text: &str) -> Result<String> {
@@ -84,6 +108,13 @@ mod tests {
         let store = Store::parse("mongodb://a:1,b:2/?replicaSet=x").unwrap();
         assert_eq!(store.endpoint, "mongodb://a:1,b:2/?replicaSet=x");
         assert_eq!((store.username.as_str(), store.password.as_str()), ("", ""));
+    }
+
+    #[test]
+    fn credentials_return_into_the_address() {
+        for url in ["rediss://me:p%40ss%2F%C3%A9@cache.example:6380/0?x=y", "redis://:secret@a/0", "redis://a:1/0"] {
+            assert_eq!(Store::parse(url).unwrap().url(), url);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::build;
-use crate::environment::Settings;
+use crate::environment::{self, Settings};
 use crate::exit_code;
 use crate::files;
 use crate::interrupt;
@@ -55,6 +55,7 @@ fn run(stage: &Stage, arguments: &[OsString]) -> Result<u8> {
             .args(command)
             .args(arguments)
             .env("SOUK_STAGE_FILE", stage.description_file())
+            .env("SOUK_XTASK", environment::this_program()?)
             .envs(stage.function_environment())
             .spawn()
             .context("cannot run cargo")?;

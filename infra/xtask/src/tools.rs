@@ -19,7 +19,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// MiniStack, SAM and the MongoDB server.
+    /// MiniStack, SAM, the MongoDB server, and what the issuer of identity tokens is made with.
     pub fn of_stage(workspace: &Workspace) -> Result<Self> {
         Self::new(workspace, "tools", "requirements-stage.txt")
     }
@@ -33,7 +33,8 @@ impl Tools {
         let requirements = workspace.pinned().join(requirements);
         // The scripts beside it run with these tools; whoever runs them must start anew when they change.
         let mut content = Vec::new();
-        for file in [&requirements, &workspace.pinned().join("ministack_stage.py")] {
+        let scripts = ["ministack_stage.py", "openid_issuer.py"].map(|script| workspace.pinned().join(script));
+        for file in scripts.iter().chain([&requirements]) {
             content.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
         }
         Ok(Self { dir: workspace.local().join(name), requirements, stamp: files::fingerprint(&content) })

@@ -11,6 +11,7 @@ use crate::deploy::{Deployer, function_name};
 use crate::gateway;
 use crate::handover;
 use crate::interrupt;
+use crate::keys;
 use crate::progress::{say, step};
 use crate::requirements;
 use crate::seed::{self, SEEDED_PASSWORD};
@@ -44,10 +45,11 @@ pub fn up(stage: &Stage) -> Result<String> {
 fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<String> {
     interrupt::check()?;
     let aws = Aws::of(stage);
-    let parameters = step("addresses, secrets, keys", || handover::write(stage, &aws))?;
+    let resolved = step("addresses and secrets", || handover::write(stage, &aws))?;
+    keys::hand_over(stage, &aws)?;
     step("the stores let us in", || ping(stage))?;
     let deployer = Deployer { stage, aws: &aws, tools };
-    deployer.run(&parameters)?;
+    deployer.run(&resolved)?;
     interrupt::check()?;
     let api = step("routes", || gateway::sync(&aws))?;
     step("migrations", || migrate(&aws))?;

@@ -1,38 +1,175 @@
-//! `/v1/auth`: registering and logging in.
+//! `/v1/auth`: registering, proving who one is, sessions and passwords.
 
 use garde::Validate;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-pub use crate::auth::strategy::LoginRequest;
+pub use crate::auth::{keys::KeySet, strategy::LoginRequest};
 use crate::{
-    auth::{password, token::TokenSigner},
-    contract::Public,
+    auth::{
+        mail_code::MailCode,
+        password::{NewPassword, Password},
+        session::{Granted, RefreshGrace},
+        strategy::Registry,
+        token::{self, TokenSigner},
+    },
+    contract::{IdPath, NoContent, Public, User},
     email::EmailAddress,
     endpoint,
     queue::{EmailQueue, Queue},
-    store::Mongodb,
+    store::{Limiter, Mongodb, Redis, login_codes, sessions},
 };
 
 endpoint! {
     /// Registers a customer and mails a code that verifies the address. Answers the same whether or not the address has an account.
     AuthRegister = "auth-register" POST "/v1/auth/register" {
         access: Public,
+        limit: Register,
         body: Registration,
         reply: 202 Accepted,
-        needs: { mongodb: Mongodb, email: Queue<EmailQueue> },
+        needs: { mongodb: Mongodb, limiter: Limiter, email: Queue<EmailQueue> },
     }
 }
 
 endpoint! {
-    /// Logs in with one of the strategies and hands out an access token.
+    /// Verifies an address with the code from its mail.
+    AuthVerifyEmail = "auth-verify-email" POST "/v1/auth/verify-email" {
+        access: Public,
+        limit: Register,
+        body: EmailVerification,
+        reply: 204 NoContent,
+        problems: [InvalidCode],
+        needs: { mongodb: Mongodb, redis: Redis, limiter: Limiter },
+    }
+}
+
+endpoint! {
+    /// Mails another code that verifies the address; earlier ones are void. Answers the same whether or not the address has an account.
+    AuthVerifyEmailResend = "auth-verify-email-resend" POST "/v1/auth/verify-email/resend" {
+        access: Public,
+        limit: Register,
+        body: MailRequest,
+        reply: 202 Accepted,
+        needs: { limiter: Limiter, email: Queue<EmailQueue> },
+    }
+}
+
+endpoint! {
+    /// Logs in with one of the strategies, and begins a session.
     AuthLogin = "auth-login" POST "/v1/auth/login" {
         access: Public,
+        limit: Login,
         body: LoginRequest,
         reply: 200 Tokens,
         problems: [InvalidCredentials],
-        needs: { mongodb: Mongodb, tokens: TokenSigner },
+        needs: { logins: Registry, mongodb: Mongodb, limiter: Limiter, tokens: TokenSigner },
+    }
+}
+
+endpoint! {
+    /// Mails a code to log in with. Answers the same whether or not the address has an account.
+    AuthOtp = "auth-otp" POST "/v1/auth/otp" {
+        access: Public,
+        limit: LoginCode,
+        body: MailRequest,
+        reply: 202 OtpChallenge,
+        needs: { redis: Redis, limiter: Limiter, email: Queue<EmailQueue> },
+    }
+}
+
+endpoint! {
+    /// Exchanges a refresh token for new tokens. Each refresh token works once; one that is used again ends its session.
+    AuthRefresh = "auth-refresh" POST "/v1/auth/refresh" {
+        access: Public,
+        body: RefreshRequest,
+        reply: 200 Tokens,
+        problems: [InvalidRefreshToken],
+        needs: { mongodb: Mongodb, redis: Redis, tokens: TokenSigner, grace: RefreshGrace },
+    }
+}
+
+endpoint! {
+    /// Ends the session that the access token belongs to.
+    AuthLogout = "auth-logout" POST "/v1/auth/logout" {
+        access: User,
+        reply: 204 NoContent,
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// The caller's sessions, the one used last first.
+    AuthSessionsList = "auth-sessions-list" GET "/v1/auth/sessions" {
+        access: User,
+        reply: 200 Sessions,
+        needs: { mongodb: Mongodb },
+    }
+}
+
+endpoint! {
+    /// Ends all of the caller's sessions, this one too.
+    AuthSessionsRevoke = "auth-sessions-revoke" DELETE "/v1/auth/sessions" {
+        access: User,
+        reply: 204 NoContent,
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Ends one of the caller's sessions.
+    AuthSessionsDelete = "auth-sessions-delete" DELETE "/v1/auth/sessions/{id}" {
+        access: User,
+        path: IdPath,
+        reply: 204 NoContent,
+        problems: [NotFound],
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Mails a code that entitles to a new password. Answers the same whether or not the address has an account.
+    AuthPasswordForgot = "auth-password-forgot" POST "/v1/auth/password/forgot" {
+        access: Public,
+        limit: PasswordReset,
+        body: MailRequest,
+        reply: 202 Accepted,
+        needs: { limiter: Limiter, email: Queue<EmailQueue> },
+    }
+}
+
+endpoint! {
+    /// Sets a new password with the code from the mail, and ends all sessions.
+    AuthPasswordReset = "auth-password-reset" POST "/v1/auth/password/reset" {
+        access: Public,
+        limit: PasswordReset,
+        body: PasswordReset,
+        reply: 204 NoContent,
+        problems: [InvalidCode],
+        needs: { mongodb: Mongodb, redis: Redis, limiter: Limiter, email: Queue<EmailQueue> },
+    }
+}
+
+endpoint! {
+    /// Sets a new password, and ends all sessions but this one.
+    AuthPasswordChange = "auth-password-change" PUT "/v1/auth/password" {
+        access: User,
+        limit: PasswordChange,
+        body: PasswordChange,
+        reply: 204 NoContent,
+        problems: [InvalidCredentials],
+        needs: { mongodb: Mongodb, redis: Redis, limiter: Limiter, email: Queue<EmailQueue> },
+    }
+}
+
+endpoint! {
+    /// The public keys that access tokens are verified with (RFC 7517).
+    AuthJwks = "auth-jwks" GET "/.well-known/jwks.json" {
+        access: Public,
+        reply: 200 KeySet,
+        needs: { keys: KeySet },
     }
 }
 
@@ -42,17 +179,25 @@ endpoint! {
 pub struct Registration {
     #[garde(skip)]
     pub email: EmailAddress,
-    /// 12 to 128 characters, whichever.
-    #[garde(custom(long_enough))]
-    #[schema(value_type = String, format = Password, min_length = 12, max_length = 128)]
-    pub password: SecretString,
+    /// 12 to 128 characters, whichever; not a common password.
+    #[garde(dive)]
+    pub password: NewPassword,
 }
 
-fn long_enough(password: &SecretString, (): &()) -> garde::Result {
-    match password.expose_secret().chars().count() {
-        password::MIN_LENGTH..=password::MAX_LENGTH => Ok(()),
-        _ => Err(garde::Error::new("takes 12 to 128 characters")),
-    }
+/// The code from a mail.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct EmailVerification {
+    pub code: MailCode,
+}
+
+/// Where a mail is to go.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct MailRequest {
+    pub email: EmailAddress,
 }
 
 /// The request was taken; what comes of it, the mail says.
@@ -67,14 +212,109 @@ impl Default for Accepted {
     }
 }
 
-/// What a login hands out.
+/// What the code in the mail belongs to.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtpChallenge {
+    pub challenge_id: Uuid,
+    /// How long the code is valid after its mail was written, in seconds.
+    pub expires_in: i64,
+}
+
+impl OtpChallenge {
+    #[must_use]
+    pub const fn new(challenge_id: Uuid) -> Self {
+        Self { challenge_id, expires_in: login_codes::LIFETIME.whole_seconds() }
+    }
+}
+
+/// A refresh token.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct RefreshRequest {
+    #[schema(value_type = String)]
+    pub refresh_token: SecretString,
+}
+
+/// A new password, and the code from the mail.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordReset {
+    #[garde(skip)]
+    pub code: MailCode,
+    /// 12 to 128 characters, whichever; not a common password.
+    #[garde(dive)]
+    pub password: NewPassword,
+}
+
+/// A new password, and the present one.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PasswordChange {
+    #[garde(skip)]
+    pub current_password: Password,
+    /// 12 to 128 characters, whichever; not a common password.
+    #[garde(dive)]
+    pub new_password: NewPassword,
+}
+
+/// What a login or a refresh hands out.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     /// A JWT for the `Authorization` header.
-    pub access_token: String,
+    access_token: String,
     /// Always `Bearer`.
-    pub token_type: &'static str,
+    token_type: &'static str,
     /// How long the access token is valid, in seconds.
-    pub expires_in: i64,
+    expires_in: i64,
+    /// For one `POST /v1/auth/refresh`. Opaque.
+    refresh_token: String,
+    /// When the session ends, however often it is refreshed.
+    #[serde(with = "time::serde::rfc3339")]
+    refresh_token_expires_at: OffsetDateTime,
+}
+
+impl From<Granted> for Tokens {
+    fn from(granted: Granted) -> Self {
+        let Granted { access_token, refresh_token, refresh_token_expires_at } = granted;
+        let expires_in = token::LIFETIME.whole_seconds();
+        Self { access_token, token_type: "Bearer", expires_in, refresh_token, refresh_token_expires_at }
+    }
+}
+
+/// Sessions.
+#[derive(Serialize, ToSchema)]
+pub struct Sessions {
+    pub items: Vec<Session>,
+}
+
+/// A session: one login.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Session {
+    id: Uuid,
+    /// Whether the request came with this one.
+    is_current: bool,
+    /// Where it began: an IPv4 address or an IPv6 network.
+    network: String,
+    /// As the client called itself.
+    user_agent: String,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+    /// When it was last refreshed.
+    #[serde(with = "time::serde::rfc3339")]
+    used_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+}
+
+impl Session {
+    /// The session as its owner sees it, who came with the session `current`.
+    #[must_use]
+    pub fn of(session: sessions::Session, current: Uuid) -> Self {
+        let sessions::Session { id, network, user_agent, created_at, used_at, expires_at, .. } = session;
+        Self { id, is_current: id == current, network, user_agent, created_at, used_at, expires_at }
+    }
 }

@@ -16,14 +16,33 @@ use crate::contract::Route;
 macro_rules! for_each_endpoint {
     ($macro:ident) => {
         $macro! {
+            $crate::api::auth::AuthJwks,
             $crate::api::auth::AuthLogin,
+            $crate::api::auth::AuthLogout,
+            $crate::api::auth::AuthOtp,
+            $crate::api::auth::AuthPasswordChange,
+            $crate::api::auth::AuthPasswordForgot,
+            $crate::api::auth::AuthPasswordReset,
+            $crate::api::auth::AuthRefresh,
             $crate::api::auth::AuthRegister,
+            $crate::api::auth::AuthSessionsDelete,
+            $crate::api::auth::AuthSessionsList,
+            $crate::api::auth::AuthSessionsRevoke,
+            $crate::api::auth::AuthVerifyEmail,
+            $crate::api::auth::AuthVerifyEmailResend,
             $crate::api::health::Health,
             $crate::api::health::HealthReady,
             $crate::api::orders::OrdersPlace,
             $crate::api::products::ProductsCreate,
             $crate::api::products::ProductsGet,
+            $crate::api::users::UsersDelete,
+            $crate::api::users::UsersGet,
+            $crate::api::users::UsersList,
+            $crate::api::users::UsersMeDelete,
             $crate::api::users::UsersMeGet,
+            $crate::api::users::UsersMeUpdate,
+            $crate::api::users::UsersRestore,
+            $crate::api::users::UsersUpdate,
         }
     };
 }

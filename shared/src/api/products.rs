@@ -3,12 +3,12 @@
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     auth::permission::ProductsWrite,
-    contract::{Public, Requires},
+    contract::{IdPath, Public, Requires},
     endpoint,
     money::Money,
     store::{Mysql, Redis, products},
@@ -29,18 +29,11 @@ endpoint! {
     /// One product. `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`).
     ProductsGet = "products-get" GET "/v1/products/{id}" {
         access: Public,
-        path: ProductPath,
+        path: IdPath,
         reply: 200 Product,
         problems: [NotFound],
         needs: { mysql: Mysql, redis: Redis },
     }
-}
-
-/// Names a product.
-#[derive(Deserialize, Validate, IntoParams)]
-pub struct ProductPath {
-    #[garde(skip)]
-    pub id: Uuid,
 }
 
 /// A product to be added.

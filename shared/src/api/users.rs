@@ -1,23 +1,118 @@
-//! `/v1/users`: profiles.
+//! `/v1/users`: one's own profile, and everybody's for admins.
 
-use serde::Serialize;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::Roles,
-    contract::User,
+    auth::{
+        MacKey, Role, Roles,
+        permission::{UsersRead, UsersWrite},
+    },
+    contract::{IdPath, IfMatch, NoContent, Requires, User},
     email::EmailAddress,
     endpoint,
-    store::{Mongodb, Redis, users},
+    page::{DEFAULT_LIMIT, MAX_LIMIT, Page},
+    store::{
+        Mongodb, Redis,
+        users::{self, ProfileMap, Status},
+    },
 };
 
+/// The most bytes of a profile, as JSON.
+const MAX_PROFILE: usize = 16 * 1024;
+/// How deep a profile may be nested.
+const MAX_DEPTH: usize = 8;
+const MAX_NAME: usize = 64;
+/// Names of what a profile is not: nobody shall take one for the other.
+const RESERVED: [&str; 6] = ["_id", "id", "role", "roles", "isDeleted", "isDisabled"];
+
 endpoint! {
-    /// The caller's own profile.
+    /// The caller's own profile. Its version is the `ETag`.
     UsersMeGet = "users-me-get" GET "/v1/users/me" {
         access: User,
         reply: 200 Profile,
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Changes the caller's own profile: members of `profile` replace those of the same name, null removes them (RFC 7396, one level).
+    UsersMeUpdate = "users-me-update" PATCH "/v1/users/me" {
+        access: User,
+        precondition: IfMatch,
+        body: ProfileChanges,
+        reply: 200 Profile,
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Deletes the caller's account and ends all its sessions. The address is free again.
+    UsersMeDelete = "users-me-delete" DELETE "/v1/users/me" {
+        access: User,
+        reply: 204 NoContent,
+        problems: [LastAdmin],
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Users, the newest first.
+    UsersList = "users-list" GET "/v1/users" {
+        access: Requires<UsersRead>,
+        query: UserQuery,
+        reply: 200 Page<ManagedUser>,
+        problems: [InvalidCursor, ValidationFailed],
+        needs: { mongodb: Mongodb, mac: MacKey },
+    }
+}
+
+endpoint! {
+    /// One user, whatever the status. The version is the `ETag`.
+    UsersGet = "users-get" GET "/v1/users/{id}" {
+        access: Requires<UsersRead>,
+        path: IdPath,
+        reply: 200 ManagedUser,
+        problems: [NotFound],
+        needs: { mongodb: Mongodb },
+    }
+}
+
+endpoint! {
+    /// Changes a user's roles, or disables or enables the user. Nobody changes their own.
+    UsersUpdate = "users-update" PATCH "/v1/users/{id}" {
+        access: Requires<UsersWrite>,
+        precondition: IfMatch,
+        path: IdPath,
+        body: UserChanges,
+        reply: 200 ManagedUser,
+        problems: [NotFound, LastAdmin],
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Deletes a user, softly: the address is free again, and the user can be restored.
+    UsersDelete = "users-delete" DELETE "/v1/users/{id}" {
+        access: Requires<UsersWrite>,
+        path: IdPath,
+        reply: 204 NoContent,
+        problems: [NotFound, LastAdmin],
+        needs: { mongodb: Mongodb, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Restores a deleted user, unless somebody has the address by now.
+    UsersRestore = "users-restore" POST "/v1/users/{id}/restore" {
+        access: Requires<UsersWrite>,
+        path: IdPath,
+        reply: 200 ManagedUser,
+        problems: [NotFound, EmailTaken],
         needs: { mongodb: Mongodb, redis: Redis },
     }
 }
@@ -31,7 +126,8 @@ pub struct Profile {
     pub email_verified: bool,
     pub roles: Roles,
     /// Whatever the application keeps here.
-    pub profile: serde_json::Map<String, serde_json::Value>,
+    #[schema(value_type = Object)]
+    pub profile: ProfileMap,
     /// Grows with every change.
     pub version: u64,
     #[serde(with = "time::serde::rfc3339")]
@@ -42,7 +138,237 @@ pub struct Profile {
 
 impl From<users::User> for Profile {
     fn from(user: users::User) -> Self {
-        let users::User { id, email, email_verified, roles, profile, version, created_at, updated_at } = user;
+        let users::User { id, email, email_verified, roles, profile, version, created_at, updated_at, .. } = user;
         Self { id, email, email_verified, roles, profile, version, created_at, updated_at }
+    }
+}
+
+/// What changes of a profile.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileChanges {
+    /// New values by name; null removes. Names have 1 to 64 characters, without dots, not beginning with `$`; the whole profile has at
+    /// most 16 KiB as JSON and 8 levels.
+    #[garde(custom(storable))]
+    #[schema(value_type = Object)]
+    pub profile: ProfileMap,
+}
+
+impl ProfileChanges {
+    /// The profile with these changes, or why it cannot be.
+    ///
+    /// # Errors
+    /// When it is too large.
+    pub fn apply_to(self, mut profile: ProfileMap) -> Result<ProfileMap, crate::error::ApiError> {
+        for (name, value) in self.profile {
+            match value {
+                Value::Null => profile.remove(&name),
+                value => profile.insert(name, value),
+            };
+        }
+        if serde_json::to_string(&profile).map_or(usize::MAX, |text| text.len()) > MAX_PROFILE {
+            return Err(crate::error::ApiError::field("profile", "takes at most 16 KiB"));
+        }
+        Ok(profile)
+    }
+}
+
+fn storable(profile: &ProfileMap, (): &()) -> garde::Result {
+    if let Some(name) = profile.keys().find(|name| RESERVED.contains(&name.as_str())) {
+        return Err(garde::Error::new(format!("cannot have a member {name}")));
+    }
+    profile.iter().try_for_each(|(name, value)| storable_member(name, value, 1))
+}
+
+/// What MongoDB and every reader take for the same thing.
+fn storable_member(name: &str, value: &Value, depth: usize) -> garde::Result {
+    let is_name = !name.is_empty() && name.chars().count() <= MAX_NAME && !name.starts_with('$');
+    if !is_name || name.contains(['.', '\0']) {
+        return Err(garde::Error::new("has a member whose name cannot be one"));
+    }
+    storable_value(name, value, depth)
+}
+
+fn storable_value(name: &str, value: &Value, depth: usize) -> garde::Result {
+    if depth > MAX_DEPTH {
+        return Err(garde::Error::new("is nested too deep"));
+    }
+    match value {
+        Value::Number(number) if number.is_u64() && !number.is_i64() => {
+            Err(garde::Error::new(format!("has a number in {name} that is too large")))
+        }
+        Value::Array(values) => values.iter().try_for_each(|value| storable_value(name, value, depth + 1)),
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| storable_member(name, value, depth + 1)),
+        _ => Ok(()),
+    }
+}
+
+/// Which users to list.
+#[derive(Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct UserQuery {
+    /// Only users with this role.
+    pub role: Option<Role>,
+    /// Only users with this status.
+    pub status: Option<UserStatus>,
+    /// Only the user with exactly this address, who is not deleted.
+    pub email: Option<EmailAddress>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many users at most: 1 to 100.
+    #[garde(range(min = 1, max = MAX_LIMIT))]
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    #[serde(default = "default_limit")]
+    pub limit: u32,
+}
+
+const fn default_limit() -> u32 {
+    DEFAULT_LIMIT
+}
+
+impl UserQuery {
+    /// What the store filters by.
+    #[must_use]
+    pub fn filter(&self) -> users::Filter {
+        users::Filter { role: self.role, status: self.status.map(Status::from), email: self.email.clone() }
+    }
+
+    /// Names the list that cursors belong to: with other filters it is another list.
+    #[must_use]
+    pub fn list(&self) -> String {
+        let email = self.email.as_ref().map(EmailAddress::key);
+        format!("users {:?} {:?} {email:?}", self.role, self.status)
+    }
+}
+
+/// A user, as admins see one.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ManagedUser {
+    pub id: Uuid,
+    pub email: EmailAddress,
+    pub email_verified: bool,
+    pub roles: Roles,
+    pub status: UserStatus,
+    #[schema(value_type = Object)]
+    pub profile: ProfileMap,
+    /// Grows with every change.
+    pub version: u64,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+}
+
+impl From<users::User> for ManagedUser {
+    fn from(user: users::User) -> Self {
+        let users::User { id, email, email_verified, roles, status, profile, version, created_at, updated_at, .. } = user;
+        Self { id, email, email_verified, roles, status: status.into(), profile, version, created_at, updated_at }
+    }
+}
+
+/// Whether a user may do anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UserStatus {
+    Active,
+    /// By an admin, until an admin enables the user again.
+    Disabled,
+    /// Softly: the user can be restored.
+    Deleted,
+}
+
+impl From<Status> for UserStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Disabled => Self::Disabled,
+            Status::Deleted => Self::Deleted,
+        }
+    }
+}
+
+impl From<UserStatus> for Status {
+    fn from(status: UserStatus) -> Self {
+        match status {
+            UserStatus::Active => Self::Active,
+            UserStatus::Disabled => Self::Disabled,
+            UserStatus::Deleted => Self::Deleted,
+        }
+    }
+}
+
+/// What changes of a user; what is left out stays.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct UserChanges {
+    /// All the roles that the user then has: at least one, none twice.
+    #[garde(inner(custom(some_roles)))]
+    pub roles: Option<Roles>,
+    /// Whether the user is kept out.
+    pub disabled: Option<bool>,
+}
+
+fn some_roles(roles: &Roles, (): &()) -> garde::Result {
+    let is_new = |(index, role): (usize, &Role)| !roles.0[..index].contains(role);
+    if !roles.0.is_empty() && roles.0.iter().enumerate().all(is_new) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("takes at least one role, and none twice"))
+    }
+}
+
+impl From<UserChanges> for users::Changes {
+    fn from(changes: UserChanges) -> Self {
+        Self { roles: changes.roles, disabled: changes.disabled }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn is_taken(profile: &Value) -> bool {
+        let changes = serde_json::from_value::<ProfileChanges>(json!({ "profile": profile })).unwrap();
+        changes.validate().is_ok()
+    }
+
+    #[test]
+    fn what_the_store_cannot_hold_or_would_take_for_an_operator_is_refused() {
+        let mut deep = json!(1);
+        for _ in 0..8 {
+            deep = json!({ "a": deep });
+        }
+        for bad in [
+            json!({ "": 1 }),
+            json!({ "a.b": 1 }),
+            json!({ "$set": { "roles": ["admin"] } }),
+            json!({ "a": { "$where": "1" } }),
+            json!({ "a": [{ "b.c": 1 }] }),
+            json!({ "roles": ["admin"] }),
+            json!({ "_id": 1 }),
+            json!({ "a": u64::MAX }),
+            json!({ "a\u{0}": 1 }),
+            json!({ "x".repeat(65): 1 }),
+            deep,
+        ] {
+            assert!(!is_taken(&bad), "{bad}");
+        }
+        assert!(is_taken(&json!({ "name": "Ann 🐎", "sizes": [1, 2.5, -3], "address": { "roles": null, "ünï": true } })));
+    }
+
+    #[test]
+    fn changes_replace_add_and_remove_members_up_to_a_size() {
+        let apply = |changes: Value| {
+            let profile = json!({ "a": 1, "b": 2 }).as_object().unwrap().clone();
+            serde_json::from_value::<ProfileChanges>(json!({ "profile": changes })).unwrap().apply_to(profile)
+        };
+        let changed = apply(json!({ "a": null, "b": { "c": 3 }, "d": 4 })).unwrap();
+        assert_eq!(Value::Object(changed), json!({ "b": { "c": 3 }, "d": 4 }));
+        assert!(apply(json!({ "a": "x".repeat(MAX_PROFILE) })).is_err());
     }
 }

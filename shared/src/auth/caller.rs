@@ -15,6 +15,18 @@ pub struct Caller {
     pub roles: Roles,
 }
 
+/// Somebody who reads or changes what is their own. Queries of things that belong to users take it instead of an id: it comes only
+/// from a [`Caller`], never from a path or a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(Uuid);
+
+impl Owner {
+    #[must_use]
+    pub const fn user_id(self) -> Uuid {
+        self.0
+    }
+}
+
 /// The authorizer's context: text only, since that is what reaches every kind of integration.
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
 pub struct CallerContext {
@@ -24,6 +36,12 @@ pub struct CallerContext {
 }
 
 impl Caller {
+    /// The caller as the owner of what is theirs.
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        Owner(self.user_id)
+    }
+
     #[must_use]
     pub fn may(&self, permission: Permission) -> bool {
         self.roles.allow(permission)

@@ -6,6 +6,15 @@ use ring::{
     signature::{Ed25519KeyPair, KeyPair as _},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    contract::{Opener, Requirements, Resource},
+    environment::{self, ConfigError},
+};
+
+/// The environment variable with the public keys.
+pub(super) const PUBLIC_KEYS: &str = "SOUK_TOKEN_PUBLIC_KEYS";
 
 /// The private key, as it lies in the secret `souk/STAGE/token-signing-key`.
 #[derive(Serialize, Deserialize)]
@@ -17,14 +26,24 @@ pub struct SigningKeyDocument {
     pub private_key: String,
 }
 
-/// The public keys (RFC 7517), as the authorizer reads them.
-#[derive(Serialize, Deserialize)]
+/// The public keys (RFC 7517), as the authorizer reads them from its environment, and anybody at `/.well-known/jwks.json`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeySet {
     pub keys: Vec<PublicKey>,
 }
 
+impl Resource for KeySet {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements { environment: &[PUBLIC_KEYS], grants: &[] }]
+    }
+
+    fn open(_: &Opener) -> Result<Self, ConfigError> {
+        serde_json::from_str(&environment::required(PUBLIC_KEYS)?).map_err(|error| ConfigError::invalid(PUBLIC_KEYS, error))
+    }
+}
+
 /// One Ed25519 public key (RFC 8037).
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PublicKey {
     pub kty: String,
     pub crv: String,

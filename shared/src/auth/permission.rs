@@ -36,6 +36,10 @@ macro_rules! permissions {
 permissions! {
     /// Create, change, restock and delete products.
     ProductsWrite = "products:write",
+    /// See all users.
+    UsersRead = "users:read",
+    /// Change roles, disable, delete and restore users.
+    UsersWrite = "users:write",
 }
 
 /// A user's role.

@@ -1,28 +1,24 @@
 //! Access tokens: JWTs (RFC 9068, RFC 8725) signed with Ed25519, valid for ten minutes.
 //!
 //! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, which are in the environment,
-//! so that the authorizer calls nobody while it starts.
+//! so that the authorizer calls nobody while it starts. What follows from a key that is replaced is in `docs/KEYS.md`.
 
 use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation,
-    crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
-    errors::{Error as JwtError, ErrorKind},
-    signature::{Error as SignatureError, Signer, Verifier},
-};
-use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use ring::signature::Ed25519KeyPair;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Caller, Roles,
-    keys::{KeySet, SigningKeyDocument},
+    Caller, Roles, jwt,
+    keys::{self, KeySet, SigningKeyDocument},
 };
 use crate::{
+    ambient::Ambient,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     error::ApiError,
@@ -31,6 +27,8 @@ use crate::{
 
 /// How long an access token is valid.
 pub const LIFETIME: Duration = Duration::minutes(10);
+/// How long a signer keeps its key before it looks for a newer one.
+const KEY_KEPT: Duration = Duration::minutes(5);
 /// Who the tokens are for.
 const AUDIENCE: &str = "souk-api";
 /// What a token says it is (RFC 9068), so that no other JWT of ours passes for one.
@@ -45,6 +43,9 @@ struct Claims {
     aud: String,
     sub: Uuid,
     sid: Uuid,
+    /// How often the session had been refreshed.
+    #[serde(rename = "gen")]
+    generation: u64,
     jti: Uuid,
     roles: Roles,
     iat: i64,
@@ -52,69 +53,102 @@ struct Claims {
     exp: i64,
 }
 
+/// What an access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessToken {
+    pub caller: Caller,
+    /// How often the session had been refreshed.
+    pub generation: u64,
+}
+
 /// Signs access tokens.
 #[derive(Clone)]
 pub struct TokenSigner {
     secret: Secret,
-    key: Arc<OnceCell<(Header, EncodingKey)>>,
+    key: Arc<Mutex<Option<SigningKey>>>,
     issuer: Arc<str>,
+    ambient: Ambient,
+}
+
+#[derive(Clone)]
+struct SigningKey {
+    header: Arc<Header>,
+    key: Arc<EncodingKey>,
+    read_at: OffsetDateTime,
 }
 
 impl Resource for TokenSigner {
-    const REQUIREMENTS: Requirements = Requirements {
-        environment: &["SOUK_TOKEN_SIGNING_SECRET"],
-        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("token-signing-key") }],
-    };
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements {
+            environment: &["SOUK_TOKEN_SIGNING_SECRET"],
+            grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("token-signing-key") }],
+        }]
+    }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
         Ok(Self {
             secret: Secret::new(&opener.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
             key: Arc::default(),
             issuer: issuer()?,
+            ambient: opener.ambient.clone(),
         })
     }
 
     async fn warm(&self) {
-        if let Err(error) = self.key().await {
-            tracing::warn!(error = %error, "the signing key is not there yet");
+        if let Err(error) = self.key(self.ambient.now()).await {
+            tracing::warn!(%error, "the signing key is not there yet");
         }
     }
 }
 
 impl TokenSigner {
-    /// A token for this caller, valid from now for [`LIFETIME`]; `id` becomes its `jti`.
+    /// A token valid from now for [`LIFETIME`]; `id` becomes its `jti`.
     ///
     /// # Errors
     /// When the signing key cannot be had.
-    pub async fn sign(&self, caller: &Caller, id: Uuid, now: OffsetDateTime) -> Result<String, ApiError> {
-        let (header, key) = self.key().await?;
+    pub async fn sign(&self, token: &AccessToken, id: Uuid, now: OffsetDateTime) -> Result<String, ApiError> {
+        let SigningKey { header, key, .. } = self.key(now).await?;
         let now_seconds = now.unix_timestamp();
         let claims = Claims {
             iss: self.issuer.to_string(),
             aud: AUDIENCE.into(),
-            sub: caller.user_id,
-            sid: caller.session_id,
+            sub: token.caller.user_id,
+            sid: token.caller.session_id,
+            generation: token.generation,
             jti: id,
-            roles: caller.roles.clone(),
+            roles: token.caller.roles.clone(),
             iat: now_seconds,
             nbf: now_seconds,
             exp: now_seconds + LIFETIME.whole_seconds(),
         };
-        jsonwebtoken::encode(header, &claims, key).map_err(ApiError::internal)
+        jsonwebtoken::encode(&header, &claims, &key).map_err(ApiError::internal)
     }
 
-    async fn key(&self) -> Result<&(Header, EncodingKey), ApiError> {
-        self.key
-            .get_or_try_init(async || {
-                install_crypto();
-                let document: SigningKeyDocument = self.secret.json().await.map_err(ApiError::unavailable)?;
-                let der = BASE64URL.decode(&document.private_key).map_err(ApiError::internal)?;
-                let mut header = Header::new(Algorithm::EdDSA);
-                header.typ = Some(TYPE.into());
-                header.kid = Some(document.kid);
-                Ok((header, EncodingKey::from_ed_der(&der)))
-            })
-            .await
+    /// The key, read again when it is old. Where that fails, the old one still signs.
+    async fn key(&self, now: OffsetDateTime) -> Result<SigningKey, ApiError> {
+        let mut held = self.key.lock().await;
+        if let Some(key) = held.as_ref().filter(|key| now - key.read_at < KEY_KEPT) {
+            return Ok(key.clone());
+        }
+        match (self.read_key(now).await, held.as_ref()) {
+            (Ok(key), _) => Ok(held.insert(key).clone()),
+            (Err(error), Some(old)) => {
+                tracing::warn!(%error, "signing with the key as it was read before");
+                Ok(old.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn read_key(&self, now: OffsetDateTime) -> Result<SigningKey, ApiError> {
+        jwt::install_crypto();
+        let document: SigningKeyDocument = self.secret.json().await.map_err(ApiError::unavailable)?;
+        let der = BASE64URL.decode(&document.private_key).map_err(ApiError::internal)?;
+        Ed25519KeyPair::from_pkcs8(&der).map_err(|_| ApiError::internal("the signing key is not PKCS #8"))?;
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(TYPE.into());
+        header.kid = Some(document.kid);
+        Ok(SigningKey { header: Arc::new(header), key: Arc::new(EncodingKey::from_ed_der(&der)), read_at: now })
     }
 }
 
@@ -126,13 +160,12 @@ pub struct TokenVerifier {
 }
 
 impl Resource for TokenVerifier {
-    const REQUIREMENTS: Requirements = Requirements { environment: &["SOUK_TOKEN_PUBLIC_KEYS"], grants: &[] };
+    fn requirements() -> Vec<Requirements> {
+        KeySet::requirements()
+    }
 
-    fn open(_: &Opener) -> Result<Self, ConfigError> {
-        const NAME: &str = "SOUK_TOKEN_PUBLIC_KEYS";
-        let keys: KeySet =
-            serde_json::from_str(&environment::required(NAME)?).map_err(|error| ConfigError::invalid(NAME, error))?;
-        Self::new(&keys, &issuer()?).map_err(|reason| ConfigError::invalid(NAME, reason))
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Self::new(&opener.get()?, &issuer()?).map_err(|reason| ConfigError::invalid(keys::PUBLIC_KEYS, reason))
     }
 }
 
@@ -142,7 +175,7 @@ impl TokenVerifier {
     /// # Errors
     /// When a key is not an Ed25519 key.
     pub fn new(keys: &KeySet, issuer: &str) -> Result<Self, String> {
-        install_crypto();
+        jwt::install_crypto();
         let mut decoding = HashMap::new();
         for key in &keys.keys {
             if (key.kty.as_str(), key.crv.as_str(), key.alg.as_str()) != ("OKP", "Ed25519", "EdDSA") {
@@ -156,20 +189,21 @@ impl TokenVerifier {
         validation.validate_nbf = true;
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[issuer]);
+        // Of these the library checks those that are there; the parser of the claims asks for the rest.
         validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
         Ok(Self { keys: Arc::new(decoding), validation: Arc::new(validation) })
     }
 
-    /// The caller that the token names, or `None` for whatever is not a token of ours that is valid now.
+    /// What the token says, or `None` for whatever is not a token of ours that is valid now.
     #[must_use]
-    pub fn verify(&self, token: &str) -> Option<Caller> {
+    pub fn verify(&self, token: &str) -> Option<AccessToken> {
         let header = jsonwebtoken::decode_header(token).ok()?;
         if header.typ.as_deref() != Some(TYPE) {
             return None;
         }
         let key = self.keys.get(header.kid.as_deref()?)?;
-        let Claims { sub, sid, roles, .. } = jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
-        Some(Caller { user_id: sub, session_id: sid, roles })
+        let Claims { sub, sid, roles, generation, .. } = jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
+        Some(AccessToken { caller: Caller { user_id: sub, session_id: sid, roles }, generation })
     }
 }
 
@@ -177,66 +211,12 @@ fn issuer() -> Result<Arc<str>, ConfigError> {
     Ok(format!("souk-{}", environment::required(environment::STAGE)?).into())
 }
 
-/// Has `jsonwebtoken` use ring, the one crypto provider here, and refuse every algorithm but `EdDSA`.
-fn install_crypto() {
-    static PROVIDER: CryptoProvider = CryptoProvider {
-        signer_factory: |algorithm, key| match algorithm {
-            Algorithm::EdDSA => Ok(Box::new(Ed25519Signer::new(key)?)),
-            _ => Err(ErrorKind::InvalidAlgorithm.into()),
-        },
-        verifier_factory: |algorithm, key| match algorithm {
-            Algorithm::EdDSA => Ok(Box::new(Ed25519Verifier(key.try_get_as_bytes()?.to_vec()))),
-            _ => Err(ErrorKind::InvalidAlgorithm.into()),
-        },
-        key_utils: KeyUtils::new_unimplemented(),
-    };
-    // An error says that it is installed already.
-    let _ = PROVIDER.install_default();
-}
-
-struct Ed25519Signer(Ed25519KeyPair);
-
-impl Ed25519Signer {
-    fn new(key: &EncodingKey) -> Result<Self, JwtError> {
-        Ed25519KeyPair::from_pkcs8(key.as_bytes()).map(Self).map_err(|_| ErrorKind::InvalidEddsaKey.into())
-    }
-}
-
-impl Signer<Vec<u8>> for Ed25519Signer {
-    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
-        Ok(self.0.sign(message).as_ref().to_vec())
-    }
-}
-
-impl JwtSigner for Ed25519Signer {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
-    }
-}
-
-struct Ed25519Verifier(Vec<u8>);
-
-impl Verifier<Vec<u8>> for Ed25519Verifier {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), SignatureError> {
-        UnparsedPublicKey::new(&ED25519, &self.0).verify(message, signature).map_err(|_| SignatureError::new())
-    }
-}
-
-impl JwtVerifier for Ed25519Verifier {
-    fn algorithm(&self) -> Algorithm {
-        Algorithm::EdDSA
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{
-        ambient::Ambient,
-        auth::{Role, keys},
-    };
+    use crate::auth::Role;
 
     /// A key, and a verifier that knows it.
     fn key() -> (Ed25519KeyPair, String, TokenVerifier) {
@@ -254,7 +234,7 @@ mod tests {
         let now = Ambient::system().now().unix_timestamp();
         let id = "018f0000-0000-7000-8000-000000000000";
         json!({
-            "iss": "souk-test", "aud": AUDIENCE, "sub": id, "sid": id, "jti": id, "roles": ["customer"],
+            "iss": "souk-test", "aud": AUDIENCE, "sub": id, "sid": id, "jti": id, "gen": 0, "roles": ["customer"],
             "iat": now, "nbf": now, "exp": now + 600,
         })
     }
@@ -268,9 +248,9 @@ mod tests {
     #[test]
     fn a_token_of_ours_names_its_caller() {
         let (pair, kid, verifier) = key();
-        let caller = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string())).unwrap();
-        assert_eq!(caller.user_id.to_string(), claims()["sub"]);
-        assert_eq!(caller.roles, Roles(vec![Role::Customer]));
+        let token = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string())).unwrap();
+        assert_eq!(token.caller.user_id.to_string(), claims()["sub"]);
+        assert_eq!(token.caller.roles, Roles(vec![Role::Customer]));
     }
 
     #[test]

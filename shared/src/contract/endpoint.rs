@@ -4,10 +4,11 @@ use garde::Validate;
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Access, AccessRule, Function};
+use super::{Access, AccessRule, Function, Limit, Precondition};
 use crate::{
     error::{ApiError, Problem},
     lambda::IdempotencyKey,
+    store::Limiter,
 };
 
 /// An HTTP method.
@@ -46,13 +47,19 @@ pub trait Endpoint: Function {
     const STATUS: u16;
     /// The problems it may answer beyond those that follow from its access rule, body and needs.
     const PROBLEMS: &'static [Problem];
+    /// How often it may be called. The wrapper counts by address; the handler counts by account.
+    const LIMIT: Option<Limit>;
 
     type Access: AccessRule;
     type Idempotency: Idempotency;
+    type Precondition: Precondition;
     type Path: DeserializeOwned + Validate<Context = ()> + IntoParams + Send;
     type Query: DeserializeOwned + Validate<Context = ()> + IntoParams + Send;
     type Body: crate::lambda::FromBody + Send;
     type Reply: Serialize + ToSchema + Send;
+
+    /// What counts its calls, if it has a limit.
+    fn limiter(needs: &Self::Needs) -> Option<&Limiter>;
 }
 
 /// An endpoint's route, for the authorizer's table.
@@ -63,12 +70,13 @@ pub struct Route {
     /// `METHOD PATH`.
     pub route_key: &'static str,
     pub access: Access,
+    pub limit: Option<Limit>,
 }
 
 impl Route {
     #[must_use]
     pub const fn of<E: Endpoint>() -> Self {
-        Self { name: E::NAME, route_key: E::ROUTE_KEY, access: E::Access::ACCESS }
+        Self { name: E::NAME, route_key: E::ROUTE_KEY, access: E::Access::ACCESS, limit: E::LIMIT }
     }
 }
 
@@ -124,7 +132,7 @@ impl Idempotency for Keyed {
 /// }
 /// ```
 ///
-/// `idempotency`, `path`, `query`, `body` and `problems` may be left out.
+/// `limit`, `idempotency`, `precondition`, `path`, `query`, `body` and `problems` may be left out. A `limit` needs a `limiter`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! endpoint {
@@ -132,7 +140,9 @@ macro_rules! endpoint {
         $(#[doc = $summary:literal])+
         $name:ident = $function:literal $method:ident $route:literal {
             access: $access:ty,
+            $(limit: $limit:ident,)?
             $(idempotency: $idempotency:ty,)?
+            $(precondition: $precondition:ty,)?
             $(path: $path:ty,)?
             $(query: $query:ty,)?
             $(body: $body:ty,)?
@@ -153,14 +163,25 @@ macro_rules! endpoint {
             const SUMMARY: &'static str = concat!($($summary),+);
             const STATUS: u16 = $status;
             const PROBLEMS: &'static [$crate::error::Problem] = &[$($($crate::error::Problem::$problem),*)?];
+            const LIMIT: Option<$crate::contract::Limit> = $crate::endpoint!(@limit $($limit)?);
             type Access = $access;
             type Idempotency = $crate::endpoint!(@or $crate::contract::NotKeyed $(, $idempotency)?);
+            type Precondition = $crate::endpoint!(@or $crate::contract::Unconditional $(, $precondition)?);
             type Path = $crate::endpoint!(@or $crate::contract::NoPath $(, $path)?);
             type Query = $crate::endpoint!(@or $crate::contract::NoQuery $(, $query)?);
             type Body = $crate::endpoint!(@or $crate::contract::NoBody $(, $body)?);
             type Reply = $reply;
+
+            #[allow(unused_variables, reason = "not used where there is no limit")]
+            fn limiter(needs: &<Self as $crate::contract::Function>::Needs) -> Option<&$crate::store::Limiter> {
+                $crate::endpoint!(@limiter needs $($limit)?)
+            }
         }
     };
+    (@limit) => { None };
+    (@limit $limit:ident) => { Some($crate::contract::Limit::$limit) };
+    (@limiter $needs:ident) => { None };
+    (@limiter $needs:ident $limit:ident) => { Some(&$needs.limiter) };
     (@or $default:ty) => { $default };
     (@or $default:ty, $given:ty) => { $given };
 }

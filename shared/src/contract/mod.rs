@@ -1,19 +1,23 @@
-//! What a function is: declared once as a type, in [`crate::api`], [`crate::consumers`] or [`crate::tasks`].
+//! What a function is: declared once as a type, in [`crate::api`] or [`crate::background`].
 //!
 //! From the declarations come the OpenAPI document, the authorizer's route table and `cargo xtask routes`; `template.yaml` is
 //! tested against them. A function's crate names its declaration in [`crate::lambda!`], and is handed what it declares.
 
 mod access;
 mod endpoint;
+mod limit;
 mod openapi;
 mod params;
+mod precondition;
 mod resource;
 
 pub use access::{Access, AccessRule, Public, Requires, User};
 pub use endpoint::{Endpoint, Idempotency, Keyed, Method, NotKeyed, Route};
+pub use limit::{Limit, Quota};
 pub(crate) use openapi::reference;
 pub use openapi::{Document, document};
-pub use params::{NoBody, NoPath, NoQuery};
+pub use params::{IdPath, NoBody, NoContent, NoPath, NoQuery};
+pub use precondition::{IfMatch, Precondition, Unconditional, entity_tag};
 pub use resource::{Grant, Needs, Opener, Requirements, Resource, Target};
 
 /// A declared function, of whatever kind.

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs};
+use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs, Precondition};
 use crate::{
     error::{FieldError, Problem, ProblemDocument},
     lambda::FromBody,
@@ -96,8 +96,11 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
         let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
         operation = operation.request_body(Some(body.build()));
     }
-    let content = ContentBuilder::new().schema(Some(reference::<E::Reply>(schemas))).build();
-    let reply = ResponseBuilder::new().description("Done").content("application/json", content);
+    let mut reply = ResponseBuilder::new().description("Done");
+    if E::STATUS != 204 {
+        let content = ContentBuilder::new().schema(Some(reference::<E::Reply>(schemas))).build();
+        reply = reply.content("application/json", content);
+    }
     operation = operation.response(E::STATUS.to_string(), reply);
     for (status, problems) in by_status(&problems::<E>()) {
         let schema = Ref::from_schema_name(ProblemDocument::name());
@@ -116,19 +119,25 @@ fn parameters<E: Endpoint>() -> Vec<Parameter> {
     let mut parameters = E::Path::into_params(|| Some(ParameterIn::Path));
     parameters.extend(E::Query::into_params(|| Some(ParameterIn::Query)));
     if E::Idempotency::REQUIRED {
-        let schema: Object =
-            ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
-        parameters.push(
-            ParameterBuilder::new()
-                .name("Idempotency-Key")
-                .parameter_in(ParameterIn::Header)
-                .required(Required::True)
-                .description(Some("Names this request: sent again with the same key, it happens once."))
-                .schema(Some(schema))
-                .build(),
-        );
+        let text = "Names this request: sent again with the same key, it happens once.";
+        parameters.push(required_header("Idempotency-Key", text));
+    }
+    if E::Precondition::REQUIRED {
+        parameters.push(required_header("If-Match", "The `ETag` of what was read: only that version is changed."));
     }
     parameters
+}
+
+fn required_header(name: &str, description: &str) -> Parameter {
+    let schema: Object =
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
 }
 
 /// What an endpoint may answer instead of its reply: what it declares, and what follows from the rest of its declaration.
@@ -144,6 +153,12 @@ fn problems<E: Endpoint>() -> Vec<Problem> {
     }
     if E::Idempotency::REQUIRED {
         problems.push(Problem::MissingIdempotencyKey);
+    }
+    if E::Precondition::REQUIRED {
+        problems.extend([Problem::PreconditionFailed, Problem::PreconditionRequired]);
+    }
+    if E::LIMIT.is_some() {
+        problems.push(Problem::TooManyRequests);
     }
     if !E::Needs::requirements().is_empty() {
         problems.push(Problem::Unavailable);

@@ -1,8 +1,19 @@
-//! What stands for "this endpoint has no path parameters, query or body".
+//! Paths, queries, bodies and replies that many endpoints have: an id, or nothing.
 
 use garde::Validate;
-use serde::Deserialize;
-use utoipa::openapi::path::{Parameter, ParameterIn};
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
+use uuid::Uuid;
+
+/// `{id}` in the path.
+#[derive(Deserialize, Validate, IntoParams)]
+#[garde(allow_unvalidated)]
+pub struct IdPath {
+    pub id: Uuid,
+}
 
 /// No path parameters.
 #[derive(Deserialize, Validate)]
@@ -15,6 +26,10 @@ pub struct NoQuery {}
 
 /// No body; one that comes is not looked at.
 pub struct NoBody;
+
+/// A reply without a body: the status 204.
+#[derive(Serialize, ToSchema)]
+pub struct NoContent;
 
 macro_rules! no_parameters {
     ($($name:ident)+) => {

@@ -3,7 +3,12 @@
 //! Each knows the environment variables it is opened from and the IAM actions it uses, so that code, environment and policy
 //! are compared by a test and not by eye.
 
-use std::future::Future;
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    future::Future,
+    sync::{Mutex, PoisonError},
+};
 
 use crate::{ambient::Ambient, aws::Aws, environment::ConfigError};
 
@@ -37,12 +42,13 @@ pub struct Requirements {
 
 /// Something a function can be handed. Clones share one connection or pool.
 pub trait Resource: Clone + Send + Sync + 'static {
-    const REQUIREMENTS: Requirements;
+    /// What has to be in place: its own, and that of the resources it is made of.
+    fn requirements() -> Vec<Requirements>;
 
     /// Reads the configuration. Connects to nothing: a store that is down must not keep a function from answering.
     ///
     /// # Errors
-    /// When the environment does not hold what [`Resource::REQUIREMENTS`] says.
+    /// When the environment does not hold what [`Resource::requirements`] says.
     fn open(opener: &Opener) -> Result<Self, ConfigError>;
 
     /// Connects while the environment starts, so that the first request need not. Failing is not an error: the first use tries again.
@@ -56,13 +62,33 @@ pub struct Opener {
     /// AWS clients, which share one configuration and one HTTP client.
     pub aws: Aws,
     pub ambient: Ambient,
+    opened: Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
 }
 
 impl Opener {
     /// The system's clock and randomness, and AWS as the environment says.
     #[must_use]
     pub fn system() -> Self {
-        Self { aws: Aws::default(), ambient: Ambient::system() }
+        Self::new(Aws::default(), Ambient::system())
+    }
+
+    #[must_use]
+    pub fn new(aws: Aws, ambient: Ambient) -> Self {
+        Self { aws, ambient, opened: Mutex::default() }
+    }
+
+    /// The resource of this type: opened once, however many others are made of it.
+    ///
+    /// # Errors
+    /// As [`Resource::open`].
+    pub fn get<R: Resource>(&self) -> Result<R, ConfigError> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<R>()).map(|open| open.downcast_ref::<R>().cloned());
+        if let Some(Some(resource)) = opened {
+            return Ok(resource);
+        }
+        let resource = R::open(self)?;
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(TypeId::of::<R>(), Box::new(resource.clone()));
+        Ok(resource)
     }
 }
 
@@ -92,14 +118,16 @@ macro_rules! function {
 
             impl $crate::contract::Needs for Needs {
                 fn requirements() -> Vec<$crate::contract::Requirements> {
-                    vec![$(<$resource as $crate::contract::Resource>::REQUIREMENTS,)*]
+                    let requirements: &[Vec<$crate::contract::Requirements>] =
+                        &[$(<$resource as $crate::contract::Resource>::requirements(),)*];
+                    requirements.concat()
                 }
 
                 fn open(
                     #[allow(unused_variables, reason = "not used where nothing is needed")]
                     opener: &$crate::contract::Opener,
                 ) -> Result<Self, $crate::environment::ConfigError> {
-                    Ok(Self { $($field: <$resource as $crate::contract::Resource>::open(opener)?,)* })
+                    Ok(Self { $($field: opener.get::<$resource>()?,)* })
                 }
 
                 async fn warm(&self) {

@@ -9,7 +9,7 @@ use super::{Call, Serve, contained, continue_trace};
 use crate::{
     ambient::Ambient,
     contract::Function,
-    error::chain,
+    error::{ApiError, chain},
     queue::{Envelope, QueueContract},
     telemetry::Trace,
 };
@@ -42,6 +42,12 @@ pub struct Failure(String);
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
         Self(chain(&error))
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self(error.to_string())
     }
 }
 

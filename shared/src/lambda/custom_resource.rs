@@ -3,16 +3,16 @@
 //! The reply goes to a pre-signed address, not to the invoker:
 //! <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html>
 
-use aws_smithy_http_client::{
-    Connector,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
-use aws_smithy_types::body::SdkBody;
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::json;
 
 use super::TaskError;
+use crate::http_client;
+
+/// How long CloudFormation may take to take the reply.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What invokes a function at deployment: CloudFormation, or a person who sends anything else.
 #[derive(Deserialize)]
@@ -56,15 +56,6 @@ impl Deployment {
             "RequestId": request.request_id,
             "LogicalResourceId": request.logical_resource_id,
         });
-        let connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
-        let mut put = HttpRequest::new(SdkBody::from(body.to_string()));
-        put.set_method("PUT")?;
-        put.set_uri(request.response_url.as_str())?;
-        let response = connector.call(put).await?;
-        if response.status().is_success() {
-            Ok(())
-        } else {
-            Err(TaskError(format!("CloudFormation answered {}", response.status().as_u16())))
-        }
+        Ok(http_client::put(&request.response_url, body.to_string(), PATIENCE).await?)
     }
 }

@@ -4,12 +4,14 @@ use std::future::Future;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::http::HeaderValue;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Call, Ended, Reply, Request, Serve, contained, continue_trace, reply};
 use crate::{
     contract::{Endpoint, Function},
     error::{ApiError, Problem},
+    store::Counted,
     telemetry::Trace,
 };
 
@@ -62,11 +64,32 @@ where
     let xray = event.headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
     let trace = Trace::of(traceparent, xray, &call.ambient);
     continue_trace(&trace);
-    let request = Request::read(event, call.ambient, trace)?;
-    match contained(handler(call.needs, request), call.time_left).await {
+    let request = Request::<E>::read(event, call.ambient, trace)?;
+    let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
+    let result = match contained(handler(call.needs, request), call.time_left).await {
         Ok(result) => result?.into().into_response(E::STATUS),
         Err(ended @ Ended::Panicked) => Err(ApiError::internal(ended)),
         Err(ended @ Ended::TimedOut) => Err(ApiError::unavailable(ended)),
+    };
+    result.map(|mut response| {
+        for (name, value) in counted.iter().flat_map(Counted::headers) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers.insert(name, value);
+            }
+        }
+        response
+    })
+}
+
+/// Counts the request against what its address may do, where the endpoint has a limit.
+async fn count<E: Endpoint>(
+    needs: &E::Needs,
+    network: &str,
+    now: OffsetDateTime,
+) -> Result<Option<Counted>, ApiError> {
+    match (E::limiter(needs), E::LIMIT) {
+        (Some(limiter), Some(limit)) => limiter.count_address(limit, network, now).await.map(Some),
+        _ => Ok(None),
     }
 }
 

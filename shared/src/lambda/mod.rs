@@ -34,7 +34,7 @@ pub use self::{
     http::Http,
     idempotency_key::IdempotencyKey,
     reply::Reply,
-    request::{FromBody, Request},
+    request::{Client, FromBody, Request},
     task::{Task, TaskContract, TaskError, TaskRun},
 };
 use crate::{
@@ -123,7 +123,7 @@ where
     H: Clone + Send + Sync + 'static,
     O: 'static,
 {
-    let opener = Opener { aws: Aws::default(), ambient };
+    let opener = Opener::new(Aws::default(), ambient);
     let needs = F::Needs::open(&opener)?;
     if tokio::time::timeout(WARM_UP, needs.warm()).await.is_err() {
         tracing::warn!("not everything that is needed answers yet");

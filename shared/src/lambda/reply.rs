@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use crate::error::ApiError;
 
+const NO_CONTENT: u16 = 204;
+
 /// A successful reply: a value, or the JSON text of one, and headers. A plain value turns into one.
 pub struct Reply<T> {
     content: Content<T>,
@@ -49,11 +51,16 @@ impl<T: Serialize> Reply<T> {
     }
 
     pub(super) fn into_response(self, status: u16) -> Result<ApiGatewayV2httpResponse, ApiError> {
+        let status = self.status.unwrap_or(status);
         let text = match self.content {
             Content::Value(value) => serde_json::to_string(&value).map_err(ApiError::internal)?,
             Content::Json(text) => text,
         };
-        let mut response = response(self.status.unwrap_or(status), "application/json", text);
+        let mut response = response(status, "application/json", text);
+        if status == NO_CONTENT {
+            response.headers.clear();
+            response.body = None;
+        }
         for (name, value) in self.headers {
             response.headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
         }
@@ -67,6 +74,11 @@ pub(super) fn problem(error: &ApiError, request_id: &str) -> ApiGatewayV2httpRes
     let mut response = response(error.problem().status(), "application/problem+json", text);
     if let Some(wait) = error.retry_after() {
         response.headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+    }
+    for (name, value) in error.headers() {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            response.headers.insert(HeaderName::from_static(name), value);
+        }
     }
     response
 }

@@ -1,6 +1,10 @@
 //! What a handler gets of an HTTP request: parsed, validated, and admitted.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, http::header};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -14,7 +18,7 @@ use utoipa::{ToSchema, openapi::RefOr, openapi::schema::Schema};
 use crate::{
     ambient::Ambient,
     auth::Caller,
-    contract::{AccessRule, Endpoint, Idempotency, NoBody},
+    contract::{AccessRule, Endpoint, Idempotency, NoBody, Precondition},
     error::{ApiError, FieldError, Problem},
     telemetry::Trace,
 };
@@ -27,13 +31,42 @@ pub struct Request<E: Endpoint> {
     /// Who calls; `()` where anybody may.
     pub caller: <E::Access as AccessRule>::Caller,
     pub idempotency_key: <E::Idempotency as Idempotency>::Key,
+    /// The version that `If-Match` names; `()` where it is not asked for.
+    pub if_match: <E::Precondition as Precondition>::Version,
     pub path: E::Path,
     pub query: E::Query,
     pub body: E::Body,
+    pub client: Client,
     /// The clock and the randomness.
     pub ambient: Ambient,
     /// What follow-up messages continue.
     pub trace: Trace,
+}
+
+/// Where a request came from, as API Gateway saw it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// An IPv4 address, or the /64 network of an IPv6 address, which is what one customer of a provider has.
+    pub network: String,
+    /// As the client calls itself, cut to 200 characters.
+    pub user_agent: String,
+}
+
+impl Client {
+    fn of(event: &ApiGatewayV2httpRequest) -> Self {
+        let http = &event.request_context.http;
+        let address = http.source_ip.as_deref().unwrap_or_default();
+        let network = match address.parse() {
+            Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            Ok(address) => address.to_canonical().to_string(),
+            Err(_) => "unknown".to_owned(),
+        };
+        let user_agent = http.user_agent.as_deref().unwrap_or_default();
+        Self { network, user_agent: user_agent.chars().filter(|c| !c.is_control()).take(200).collect() }
+    }
 }
 
 /// A body that an endpoint takes: implemented for everything that can be parsed, validated and described.
@@ -81,14 +114,15 @@ impl<E: Endpoint> Request<E> {
         let authorizer = event.request_context.authorizer.as_ref();
         let caller = E::Access::admit(authorizer.and_then(Caller::from_authorizer))?;
         let bytes = if E::Body::REQUIRED { body(event)? } else { Cow::Borrowed(&[][..]) };
-        let key = event.headers.get("idempotency-key");
-        let key = key.map(|key| key.to_str().unwrap_or_default());
+        let header = |name: &str| event.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Ok(Self {
             caller,
-            idempotency_key: E::Idempotency::key(key, &bytes)?,
+            idempotency_key: E::Idempotency::key(header("idempotency-key"), &bytes)?,
+            if_match: E::Precondition::version(header("if-match"))?,
             path: path(&event.path_parameters)?,
             query: query(event.raw_query_string.as_deref().unwrap_or_default())?,
             body: E::Body::from_body(&bytes)?,
+            client: Client::of(event),
             ambient,
             trace,
         })

@@ -10,24 +10,39 @@ pub use self::{
     ses::{Ses, SesError},
     templates::Text,
 };
-use crate::money::Money;
+use crate::{email::EmailAddress, money::Money};
 
-/// A mail to a user. It names the user, not the address: that is looked up when the mail is sent.
+/// A mail to a user, who is looked up when it is sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Email {
-    pub user_id: Uuid,
+    pub to: Recipient,
     pub content: Content,
 }
 
-/// What the mail is about.
+/// Who gets a mail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Recipient {
+    User(Uuid),
+    /// Whoever has this address, and nobody if nobody has: so that a request for a mail looks the same for every address.
+    Address(EmailAddress),
+}
+
+/// What the mail is about. A code that it holds is made when it is written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Content {
-    /// Somebody registered with this address: the code proves that they read it.
-    VerifyEmail { code: String },
+    /// Somebody registered with this address: the code proves that they read its mail.
+    VerifyEmail,
     /// Somebody tried to register with an address that has an account.
     AccountExists,
+    /// Somebody wants to log in with a code.
+    LoginCode { challenge_id: Uuid },
+    /// Somebody forgot the password: the code entitles to a new one.
+    ResetPassword,
+    /// The password was changed.
+    PasswordChanged,
     /// The order was taken.
     OrderPlaced { order_id: Uuid, total: Money, items: u32 },
 }

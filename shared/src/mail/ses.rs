@@ -31,10 +31,12 @@ pub struct Ses {
 pub struct SesError(String);
 
 impl Resource for Ses {
-    const REQUIREMENTS: Requirements = Requirements {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements {
         environment: &["SOUK_EMAIL_SENDER"],
         grants: &[Grant { action: "ses:SendEmail", target: Target::EmailIdentity }],
-    };
+    }]
+    }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
         let sender = environment::required("SOUK_EMAIL_SENDER")?.into();

@@ -10,16 +10,36 @@ pub struct Text {
 }
 
 impl Content {
-    /// The mail in words.
+    /// The mail in words; `code` is empty where it has none.
     #[must_use]
-    pub fn text(&self) -> Text {
+    pub fn text(&self, code: &str) -> Text {
         let (subject, body) = match self {
-            Self::VerifyEmail { code } => (
+            Self::VerifyEmail => (
                 "Verify your e-mail address".to_owned(),
                 format!(
                     "Welcome to Souk.\n\nYour verification code: {code}\n\n\
                      It is valid for 24 hours. If you did not register, ignore this mail.\n"
                 ),
+            ),
+            Self::LoginCode { .. } => (
+                "Your login code".to_owned(),
+                format!(
+                    "Your login code: {code}\n\n\
+                     It is valid for 5 minutes. If you did not ask for it, ignore this mail, and give the code to nobody.\n"
+                ),
+            ),
+            Self::ResetPassword => (
+                "Set a new password".to_owned(),
+                format!(
+                    "Your reset code: {code}\n\n\
+                     It is valid for 1 hour. If you did not ask for it, ignore this mail: your password stays as it is.\n"
+                ),
+            ),
+            Self::PasswordChanged => (
+                "Your password was changed".to_owned(),
+                "The password of your account was changed, and other sessions were ended.\n\n\
+                 If that was not you, set a new password at once.\n"
+                    .to_owned(),
             ),
             Self::AccountExists => (
                 "You have an account".to_owned(),

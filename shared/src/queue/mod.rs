@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 pub use self::sqs::{Queue, SendError};
-use crate::{store::StoreError, telemetry::Trace};
+use crate::{error::ApiError, store::StoreError, telemetry::Trace};
 
 /// A queue's declaration.
 pub trait QueueContract: Send + Sync + 'static {
@@ -54,8 +54,9 @@ impl Outgoing {
     ///
     /// # Errors
     /// When the message cannot be written as JSON.
-    pub fn new<Q: QueueContract>(id: Uuid, trace: &Trace, message: Q::Message) -> Result<Self, serde_json::Error> {
-        let envelope = serde_json::to_string(&Envelope { id, traceparent: trace.traceparent(), message })?;
+    pub fn new<Q: QueueContract>(id: Uuid, trace: &Trace, message: Q::Message) -> Result<Self, ApiError> {
+        let envelope = Envelope { id, traceparent: trace.traceparent(), message };
+        let envelope = serde_json::to_string(&envelope).map_err(ApiError::internal)?;
         Ok(Self { id, queue: Q::NAME, envelope })
     }
 }

@@ -11,8 +11,9 @@ use crate::{
     aws::Aws,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
-    error::chain,
+    error::{ApiError, chain},
     store::outbox::Claimed,
+    telemetry::Trace,
 };
 
 /// The most entries of one batch.
@@ -53,10 +54,12 @@ impl SendError {
 }
 
 impl<Q: QueueContract> Resource for Queue<Q> {
-    const REQUIREMENTS: Requirements = Requirements {
-        environment: &[Q::URL],
-        grants: &[Grant { action: "sqs:SendMessage", target: Target::Queue(Q::NAME) }],
-    };
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements {
+        environment: const { &[Q::URL] },
+        grants: const { &[Grant { action: "sqs:SendMessage", target: Target::Queue(Q::NAME) }] },
+    }]
+    }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -73,6 +76,16 @@ impl<Q: QueueContract> Resource for Queue<Q> {
 }
 
 impl<Q: QueueContract> Queue<Q> {
+    /// Sends a message that follows no write. Its sender waits for it: a failure is told, and worth repeating.
+    ///
+    /// # Errors
+    /// When the queue does not take it in time.
+    #[tracing::instrument(name = "sqs.send", skip_all)]
+    pub async fn send(&self, id: Uuid, trace: &Trace, message: Q::Message) -> Result<(), ApiError> {
+        let message = Outgoing::new::<Q>(id, trace, message)?;
+        self.send_now(&message).await.map_err(ApiError::unavailable)
+    }
+
     /// Sends one message, within the patience of a request.
     pub(super) async fn send_now(&self, message: &Outgoing) -> Result<(), SendError> {
         let send = self.client().await.send_message().queue_url(&*self.url).message_body(&message.envelope).send();

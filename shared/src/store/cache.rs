@@ -79,7 +79,7 @@ pub struct Versioned<T> {
 /// A read's answer: JSON text, or nothing where there is no such thing.
 pub struct Cached {
     pub status: Status,
-    pub json: Option<String>,
+    pub found: Option<Versioned<String>>,
 }
 
 /// Reads through the cache: `load` runs only if Redis has no answer.
@@ -94,26 +94,29 @@ where
 {
     let found = redis.repeatable::<Option<String>>(redis::cmd("GET").arg(key.to_string())).await;
     let status = match found.as_ref().map(|entry| entry.as_deref().map(Entry::parse)) {
-        Ok(Some(Entry::Present(json))) => return Ok(Cached { status: Status::Hit, json: Some(json.to_owned()) }),
-        Ok(Some(Entry::Absent)) => return Ok(Cached { status: Status::Hit, json: None }),
+        Ok(Some(Entry::Present(version, json))) => {
+            let found = Some(Versioned { version, value: json.to_owned() });
+            return Ok(Cached { status: Status::Hit, found });
+        }
+        Ok(Some(Entry::Absent)) => return Ok(Cached { status: Status::Hit, found: None }),
         Ok(Some(Entry::Tombstone) | None) => Status::Miss,
         Err(error) => {
             tracing::warn!(%error, "reading from the store: the cache does not answer");
             Status::Bypass
         }
     };
-    let (version, entry, ttl, json) = match load.await? {
+    let (version, entry, ttl, found) = match load.await? {
         Some(Versioned { version, value }) => {
             let json = serde_json::to_string(&value).map_err(ApiError::internal)?;
             let jitter = Duration::from_millis(ambient.below(u64::try_from(JITTER.as_millis()).unwrap_or(1)));
-            (version, format!("p{version}\n{json}"), TTL + jitter, Some(json))
+            (version, format!("p{version}\n{json}"), TTL + jitter, Some(Versioned { version, value: json }))
         }
         None => (0, "a0\n".to_owned(), ABSENT_TTL, None),
     };
     if status == Status::Miss {
         set_unless_newer(redis, key, version, &entry, ttl).await;
     }
-    Ok(Cached { status, json })
+    Ok(Cached { status, found })
 }
 
 /// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply.
@@ -134,7 +137,7 @@ async fn set_unless_newer(redis: &Redis, key: Key, version: u64, entry: &str, tt
 /// An entry as it lies in Redis: a letter for its kind, the version, a line feed, and the JSON.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry<'a> {
-    Present(&'a str),
+    Present(u64, &'a str),
     Absent,
     Tombstone,
 }
@@ -142,9 +145,9 @@ enum Entry<'a> {
 impl<'a> Entry<'a> {
     /// What cannot be read counts as a tombstone: the store is asked, and the entry replaced.
     fn parse(text: &'a str) -> Self {
-        match (text.as_bytes().first(), text.split_once('\n')) {
-            (Some(b'p'), Some((_, json))) => Self::Present(json),
-            (Some(b'a'), Some(_)) => Self::Absent,
+        match text.split_once('\n').and_then(|(head, json)| Some((head.split_at_checked(1)?, json))) {
+            Some((("p", version), json)) => version.parse().map_or(Self::Tombstone, |version| Self::Present(version, json)),
+            Some((("a", _), _)) => Self::Absent,
             _ => Self::Tombstone,
         }
     }
@@ -156,10 +159,11 @@ mod tests {
 
     #[test]
     fn entries_are_told_apart() {
-        assert_eq!(Entry::parse("p7\n{\"a\":\"\\n\"}"), Entry::Present("{\"a\":\"\\n\"}"));
+        assert_eq!(Entry::parse("p7\n{\"a\":\"\\n\"}"), Entry::Present(7, "{\"a\":\"\\n\"}"));
         assert_eq!(Entry::parse("a0\n"), Entry::Absent);
         assert_eq!(Entry::parse("t8\n"), Entry::Tombstone);
         assert_eq!(Entry::parse(""), Entry::Tombstone);
         assert_eq!(Entry::parse("p7"), Entry::Tombstone);
+        assert_eq!(Entry::parse("px\n{}"), Entry::Tombstone);
     }
 }

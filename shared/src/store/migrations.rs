@@ -1,14 +1,18 @@
 //! Brings the databases to the shape that this code expects. Run by the `migrate` function.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
-use mongodb::{IndexModel, bson::doc, options::IndexOptions};
+use mongodb::{
+    IndexModel,
+    bson::{Document, doc},
+    options::IndexOptions,
+};
 use sqlx::{
     SqlStr,
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Mongodb, Mysql, StoreError};
+use super::{Mongodb, Mysql, StoreError, users::ADMINS_GUARD};
 
 /// Name and text of each file in `migrations/`, in order.
 const FILES: &[(&str, &str)] = &[
@@ -30,22 +34,60 @@ pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
     Ok(FILES.len())
 }
 
-/// Creates the indexes that are missing in MongoDB. Safe to run twice.
+/// Creates what is missing in MongoDB: indexes, and the documents that transactions meet at. Safe to run twice.
 ///
 /// # Errors
 /// When the database cannot be reached.
 #[tracing::instrument(name = "migrations.mongodb", skip_all)]
 pub async fn mongodb(mongodb: &Mongodb) -> Result<usize, StoreError> {
-    let users = mongodb.database().await?.collection::<mongodb::bson::Document>("users");
-    let unique = IndexOptions::builder().unique(true).name("users_email_key".to_owned()).sparse(true).build();
-    let named = |name: &str| IndexOptions::builder().name(name.to_owned()).build();
-    let indexes = [
-        // Unset on deletion, so that the address is free again.
-        IndexModel::builder().keys(doc! { "emailKey": 1 }).options(unique).build(),
-        IndexModel::builder().keys(doc! { "outbox.availableAt": 1 }).options(named("users_outbox_due")).build(),
-        IndexModel::builder().keys(doc! { "outbox.id": 1 }).options(named("users_outbox_id")).build(),
-    ];
-    Ok(users.create_indexes(indexes).await?.index_names.len())
+    let database = mongodb.database().await?;
+    let mut count = 0;
+    for (collection, indexes) in indexes() {
+        let created = database.collection::<Document>(collection).create_indexes(indexes).await?;
+        count += created.index_names.len();
+    }
+    // Changed inside transactions, which create no collection: it has to be there.
+    let guard = doc! { "$setOnInsert": { "changes": 0_i64, "schemaVersion": 1 } };
+    let guards = database.collection::<Document>("guards");
+    guards.update_one(doc! { "_id": ADMINS_GUARD }, guard).upsert(true).await?;
+    Ok(count)
+}
+
+/// Every index by its collection.
+fn indexes() -> [(&'static str, Vec<IndexModel>); 3] {
+    let index = |name: &str, keys: Document, options: IndexOptions| {
+        let mut options = options;
+        options.name = Some(name.to_owned());
+        IndexModel::builder().keys(keys).options(options).build()
+    };
+    let plain = IndexOptions::default;
+    let unique = || IndexOptions::builder().unique(true).build();
+    // Of a field that is unset where it does not count, so that what it held is free again.
+    let unique_if_set = || IndexOptions::builder().unique(true).sparse(true).build();
+    let expiry = || IndexOptions::builder().expire_after(Duration::ZERO).build();
+    [
+        (
+            "users",
+            vec![
+                index("users_email_key", doc! { "emailKey": 1 }, unique_if_set()),
+                index("users_identity_keys", doc! { "identityKeys": 1 }, unique_if_set()),
+                index("users_roles", doc! { "roles": 1, "_id": -1 }, plain()),
+                index("users_verification_code", doc! { "verification.codeHash": 1 }, plain()),
+                index("users_reset_code", doc! { "reset.codeHash": 1 }, plain()),
+                index("users_outbox_due", doc! { "outbox.availableAt": 1 }, plain()),
+                index("users_outbox_id", doc! { "outbox.id": 1 }, plain()),
+            ],
+        ),
+        (
+            "sessions",
+            vec![
+                index("sessions_family", doc! { "familyHash": 1 }, unique()),
+                index("sessions_user", doc! { "userId": 1 }, plain()),
+                index("sessions_expiry", doc! { "expiresAt": 1 }, expiry()),
+            ],
+        ),
+        ("limits", vec![index("limits_expiry", doc! { "expiresAt": 1 }, expiry())]),
+    ]
 }
 
 fn migration(name: &'static str, sql: &'static str) -> Migration {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 pub mod cache;
 pub mod idempotency;
+mod limiter;
+pub mod login_codes;
 pub mod migrations;
 mod mongodb;
 mod mysql;
@@ -14,10 +16,13 @@ pub mod outbox;
 pub mod processed_messages;
 pub mod products;
 mod redis;
+pub mod revocations;
+pub mod sessions;
 pub mod user_outbox;
 pub mod users;
 
 pub use self::{
+    limiter::{Counted, Limiter},
     mongodb::Mongodb,
     mysql::{Contention, Mysql, retry_contention},
     redis::Redis,

@@ -8,7 +8,7 @@ use std::{
 use mongodb::{
     Client, Database,
     bson::doc,
-    error::{Error, ErrorKind},
+    error::{CommandError, Error, ErrorKind, WriteFailure},
     options::{ClientOptions, Credential},
 };
 use secrecy::ExposeSecret;
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const STORE: &str = "MongoDB";
+/// MongoDB's error code for a unique index that refuses.
+const DUPLICATE_KEY: i32 = 11000;
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -35,10 +37,12 @@ pub struct Mongodb {
 }
 
 impl Resource for Mongodb {
-    const REQUIREMENTS: Requirements = Requirements {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements {
         environment: &["SOUK_MONGODB_ENDPOINT", "SOUK_MONGODB_SECRET"],
         grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mongodb") }],
-    };
+    }]
+    }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -111,6 +115,15 @@ impl Mongodb {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.database().await?.run_command(doc! { "ping": 1 }).await?;
         Ok(())
+    }
+}
+
+/// Whether a unique index refused a write.
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Write(WriteFailure::WriteError(write)) => write.code == DUPLICATE_KEY,
+        ErrorKind::Command(CommandError { code, .. }) => *code == DUPLICATE_KEY,
+        _ => false,
     }
 }
 

@@ -34,10 +34,12 @@ pub struct Mysql {
 }
 
 impl Resource for Mysql {
-    const REQUIREMENTS: Requirements = Requirements {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements {
         environment: &["SOUK_MYSQL_ENDPOINT", "SOUK_MYSQL_SECRET"],
         grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mysql") }],
-    };
+    }]
+    }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
         let endpoint: MySqlConnectOptions = environment::parsed("SOUK_MYSQL_ENDPOINT")?;

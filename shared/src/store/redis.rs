@@ -1,15 +1,16 @@
 //! The Redis connection: ElastiCache in AWS. It may always be gone: whoever uses it has another way.
 
 use std::{
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use redis::{
-    Client, Cmd, FromRedisValue, IntoConnectionInfo, RedisError,
+    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OnceCell;
 
 use super::StoreError;
@@ -20,6 +21,7 @@ use crate::{
 };
 
 const STORE: &str = "Redis";
+const REVOCATION_URL: &str = "SOUK_REVOCATION_REDIS_URL";
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// This many failures in a row open the breaker.
@@ -27,28 +29,88 @@ const FAILURES: u32 = 3;
 /// How long an open breaker answers for Redis.
 const OPEN_FOR: Duration = Duration::from_secs(5);
 
-/// The cache. Each command is bounded in time, and after some failures in a row none is sent for a while.
+/// Redis. Each command is bounded in time, and after some failures in a row none is sent for a while.
 #[derive(Clone)]
-pub struct Redis {
-    endpoint: Arc<str>,
-    secret: Secret,
+pub struct Redis<S = SecretSource> {
+    source: S,
     connection: Arc<OnceCell<ConnectionManager>>,
     breaker: Arc<Breaker>,
 }
 
-impl Resource for Redis {
-    const REQUIREMENTS: Requirements = Requirements {
-        environment: &["SOUK_REDIS_ENDPOINT", "SOUK_REDIS_SECRET"],
-        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("redis") }],
-    };
+/// Where a connection's address and credentials come from. A type, so that a function links only its own.
+pub trait ConnectionSource: Clone + Send + Sync + 'static {
+    fn requirements() -> Vec<Requirements>;
+
+    /// # Errors
+    /// When the environment does not hold what it needs.
+    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+
+    /// Address and credentials.
+    fn info(&self) -> impl Future<Output = Result<ConnectionInfo, StoreError>> + Send;
+}
+
+/// Address from the environment, credentials from Secrets Manager: what every function uses.
+#[derive(Clone)]
+pub struct SecretSource {
+    endpoint: Arc<str>,
+    secret: Secret,
+}
+
+impl ConnectionSource for SecretSource {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements {
+            environment: &["SOUK_REDIS_ENDPOINT", "SOUK_REDIS_SECRET"],
+            grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("redis") }],
+        }]
+    }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
         Ok(Self {
             endpoint: environment::required("SOUK_REDIS_ENDPOINT")?.into(),
             secret: Secret::new(&opener.aws, environment::required("SOUK_REDIS_SECRET")?),
-            connection: Arc::default(),
-            breaker: Arc::default(),
         })
+    }
+
+    async fn info(&self) -> Result<ConnectionInfo, StoreError> {
+        let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
+        let info = self.endpoint.as_ref().into_connection_info()?;
+        let mut settings = info.redis_settings().clone();
+        if !credentials.username.is_empty() {
+            settings = settings.set_username(credentials.username);
+        }
+        if !credentials.password.expose_secret().is_empty() {
+            settings = settings.set_password(credentials.password.expose_secret());
+        }
+        Ok(info.set_redis_settings(settings))
+    }
+}
+
+/// Address and credentials of a Redis user that may only read revocations, from the environment: the authorizer is asked before
+/// every request, and starts without calling Secrets Manager.
+#[derive(Clone)]
+pub struct RevocationReader(Arc<SecretString>);
+
+impl ConnectionSource for RevocationReader {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements { environment: &[REVOCATION_URL], grants: &[] }]
+    }
+
+    fn open(_: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self(Arc::new(environment::required(REVOCATION_URL)?.into())))
+    }
+
+    async fn info(&self) -> Result<ConnectionInfo, StoreError> {
+        Ok(self.0.expose_secret().into_connection_info()?)
+    }
+}
+
+impl<S: ConnectionSource> Resource for Redis<S> {
+    fn requirements() -> Vec<Requirements> {
+        S::requirements()
+    }
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self { source: S::open(opener)?, connection: Arc::default(), breaker: Arc::default() })
     }
 
     async fn warm(&self) {
@@ -58,7 +120,7 @@ impl Resource for Redis {
     }
 }
 
-impl Redis {
+impl<S: ConnectionSource> Redis<S> {
     /// Sends a command that may be sent twice: a connection that broke while the environment was frozen is noticed by the
     /// first command, which is then repeated on a new one.
     ///
@@ -96,16 +158,7 @@ impl Redis {
     async fn connection(&self) -> Result<&ConnectionManager, StoreError> {
         self.connection
             .get_or_try_init(async || {
-                let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
-                let info = self.endpoint.as_ref().into_connection_info()?;
-                let mut settings = info.redis_settings().clone();
-                if !credentials.username.is_empty() {
-                    settings = settings.set_username(credentials.username);
-                }
-                if !credentials.password.expose_secret().is_empty() {
-                    settings = settings.set_password(credentials.password.expose_secret());
-                }
-                let client = Client::open(info.set_redis_settings(settings))?;
+                let client = Client::open(self.source.info().await?)?;
                 let config = ConnectionManagerConfig::new()
                     .set_connection_timeout(Some(CONNECT_TIMEOUT))
                     .set_response_timeout(Some(RESPONSE_TIMEOUT))

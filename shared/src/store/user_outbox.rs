@@ -17,11 +17,11 @@ use super::{
     outbox::{Claimed, LEASE, Outbox, shortened},
     users::{from_bson_id, to_bson_id, to_bson_time},
 };
-use crate::queue::Outgoing;
+use crate::{email::EmailAddress, queue::Outgoing};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Holder {
+struct HolderDocument {
     #[serde(rename = "_id")]
     id: bson::Uuid,
     outbox: Vec<Entry>,
@@ -49,14 +49,26 @@ pub(super) fn entry(message: &Outgoing, now: OffsetDateTime) -> Document {
     }
 }
 
+/// Whose message it is.
+#[derive(Clone, Copy)]
+pub enum Holder<'a> {
+    User(Uuid),
+    /// Whoever has this address.
+    Address(&'a EmailAddress),
+}
+
 /// Removes the entry of a user's message that was sent right after its write.
 ///
 /// # Errors
 /// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
 #[tracing::instrument(name = "user_outbox.sent_at_once", skip_all)]
-pub async fn sent_at_once(mongodb: &Mongodb, user_id: Uuid, id: Uuid) -> Result<(), StoreError> {
+pub async fn sent_at_once(mongodb: &Mongodb, holder: Holder<'_>, id: Uuid) -> Result<(), StoreError> {
+    let filter = match holder {
+        Holder::User(id) => doc! { "_id": to_bson_id(id) },
+        Holder::Address(email) => doc! { "emailKey": email.key() },
+    };
     let change = doc! { "$pull": { "outbox": held(id, id) } };
-    users(mongodb).await?.update_one(doc! { "_id": to_bson_id(user_id) }, change).await?;
+    users(mongodb).await?.update_one(filter, change).await?;
     Ok(())
 }
 
@@ -64,13 +76,13 @@ impl Outbox for Mongodb {
     #[tracing::instrument(name = "user_outbox.claim", skip_all)]
     async fn claim(&self, worker: Uuid, limit: u32, now: OffsetDateTime) -> Result<Vec<Claimed>, StoreError> {
         let due = to_bson_time(now);
-        let users = self.database().await?.collection::<Holder>("users");
+        let users = self.database().await?.collection::<HolderDocument>("users");
         let holders = users
             .find(doc! { "outbox.availableAt": { "$lte": due } })
             .projection(doc! { "outbox": 1 })
             .limit(limit.into())
             .await?;
-        let holders: Vec<Holder> = holders.try_collect().await?;
+        let holders: Vec<HolderDocument> = holders.try_collect().await?;
 
         let mut claimed = Vec::new();
         for holder in holders {

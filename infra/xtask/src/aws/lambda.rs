@@ -1,13 +1,37 @@
-//! Lambda: new code for a deployed function, and direct calls.
+//! Lambda: new code and another environment for a deployed function, and direct calls.
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::Aws;
+use crate::process::wait_until;
 
 /// Where zipped code is put for CloudFormation and Lambda to read.
 pub const BUCKET: &str = "souk-artifacts";
+
+/// How long a change of a function may take to be in force.
+const UPDATE: Duration = Duration::from_secs(30);
+
+/// A deployed function and the variables of its environment.
+pub struct Function {
+    pub name: String,
+    variables: Value,
+    revision: Value,
+}
+
+impl Function {
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables[name].as_str()
+    }
+
+    /// For [`Aws::update_environment`].
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables[name] = json!(value);
+    }
+}
 
 impl Aws {
     pub fn create_bucket(&self) -> Result<()> {
@@ -28,9 +52,39 @@ impl Aws {
         self.rest("lambda", &Method::POST, &path, Some(event))
     }
 
-    pub fn functions(&self) -> Result<Vec<String>> {
+    pub fn functions(&self) -> Result<Vec<Function>> {
         let reply = self.rest("lambda", &Method::GET, "/2015-03-31/functions/?MaxItems=1000", None)?;
         let functions = reply["Functions"].as_array().into_iter().flatten();
-        Ok(functions.filter_map(|function| function["FunctionName"].as_str().map(str::to_owned)).collect())
+        let read = |function: &Value| {
+            Some(Function {
+                name: function["FunctionName"].as_str()?.to_owned(),
+                variables: function["Environment"]["Variables"].clone(),
+                revision: function["RevisionId"].clone(),
+            })
+        };
+        Ok(functions.filter_map(read).collect())
     }
+
+    /// Gives a function this environment, unless somebody else has changed the function since it was read.
+    pub fn update_environment(&self, function: &Function) -> Result<()> {
+        let body = json!({"Environment": {"Variables": function.variables}, "RevisionId": function.revision});
+        self.rest("lambda", &Method::PUT, &configuration_path(&function.name), Some(&body)).map(drop)
+    }
+
+    /// Waits until what was last changed of a function is in force.
+    pub fn wait_until_updated(&self, function: &str) -> Result<()> {
+        let status = || Ok::<_, anyhow::Error>(self.configuration(function)?["LastUpdateStatus"].clone());
+        if !wait_until(UPDATE, || status().is_ok_and(|status| status != "InProgress")) || status()? != "Successful" {
+            bail!("{function} does not take its new configuration");
+        }
+        Ok(())
+    }
+
+    fn configuration(&self, function: &str) -> Result<Value> {
+        self.rest("lambda", &Method::GET, &configuration_path(function), None)
+    }
+}
+
+fn configuration_path(function: &str) -> String {
+    format!("/2015-03-31/functions/{function}/configuration")
 }

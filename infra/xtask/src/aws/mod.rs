@@ -19,7 +19,7 @@ use ureq::{Agent, Body};
 
 pub use cloudformation::StackState;
 pub use gateway::{Authorizer, Route};
-pub use lambda::BUCKET;
+pub use lambda::{BUCKET, Function};
 pub use logs::LogEvent;
 
 use crate::stage::{ACCESS_KEY_ID, REGION, Stage};

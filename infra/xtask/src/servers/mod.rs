@@ -3,6 +3,7 @@
 mod mariadb;
 pub mod ministack;
 mod mongodb;
+mod openid_issuer;
 mod redis;
 
 use std::net::{TcpListener, TcpStream};
@@ -38,7 +39,8 @@ pub trait Server: Sync {
 
 /// The servers this stage runs itself; those that the person brought are not among them.
 pub fn of<'a>(stage: &'a Stage, tools: &'a Tools) -> Vec<Box<dyn Server + 'a>> {
-    let mut servers: Vec<Box<dyn Server + 'a>> = vec![Box::new(ministack::MiniStack { stage, tools })];
+    let mut servers: Vec<Box<dyn Server + 'a>> =
+        vec![Box::new(ministack::MiniStack { stage, tools }), Box::new(openid_issuer::OpenIdIssuer { stage, tools })];
     if !stage.mysql.is_external {
         servers.push(Box::new(mariadb::MariaDb { stage }));
     }
@@ -53,7 +55,7 @@ pub fn of<'a>(stage: &'a Stage, tools: &'a Tools) -> Vec<Box<dyn Server + 'a>> {
 
 /// The name of every server a stage may have started, in the order in which they stop: first the one whose functions
 /// use the others.
-pub const NAMES: [&str; 4] = [ministack::NAME, "MariaDB", "Redis", "MongoDB"];
+pub const NAMES: [&str; 5] = [ministack::NAME, openid_issuer::NAME, "MariaDB", "Redis", "MongoDB"];
 
 /// The servers that one run started, to be stopped again if it fails later on.
 pub struct Started {

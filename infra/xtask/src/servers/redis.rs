@@ -34,10 +34,13 @@ impl Server for Redis<'_> {
         "SOUK_REDIS_PORT"
     }
 
+    /// The authorizer has a user of its own: it sees every token, and may do no more than look up what was revoked.
     fn prepare(&self) -> Result<()> {
         let (port, password) = (self.port(), &self.stage.redis.password);
+        let (user, user_password) = (&self.stage.revocation.username, &self.stage.revocation.password);
         let text = format!(
-            "port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n\
+            "user {user} on >{user_password} resetkeys %R~souk:revoked:* resetchannels -@all +get +mget +ping\n\
+             port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n\
              maxmemory 128mb\nmaxmemory-policy noeviction\n"
         );
         files::write_private(&self.configuration_file(), &text)

@@ -1,50 +1,68 @@
 //! Log in with an e-mail address and a password.
 
 use garde::Validate;
-use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Attempt, Identity, LoginStrategy};
+use super::{Identity, LoginStrategy};
 use crate::{
-    auth::password,
+    ambient::Ambient,
+    auth::password::{self, Password, Verified},
+    contract::{Limit, Opener, Requirements, Resource},
     email::EmailAddress,
-    error::Problem,
-    lambda::read_json,
-    store::{Mongodb, users},
+    environment::ConfigError,
+    error::{ApiError, Problem},
+    store::{
+        Limiter, Mongodb,
+        users::{self, LoginUser},
+    },
 };
 
 /// E-mail address and password.
+#[derive(Clone)]
 pub struct Email {
-    pub users: Mongodb,
+    mongodb: Mongodb,
+    limiter: Limiter,
 }
 
 /// What it asks for.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
-pub struct Credentials {
+pub struct EmailCredentials {
     #[expect(dead_code, reason = "the registry has read it")]
     #[schema(pattern = "^email$")]
     strategy: String,
     email: EmailAddress,
-    #[schema(value_type = String, format = Password)]
-    password: SecretString,
+    password: Password,
+}
+
+impl Resource for Email {
+    fn requirements() -> Vec<Requirements> {
+        [Mongodb::requirements(), Limiter::requirements()].concat()
+    }
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self { mongodb: opener.get()?, limiter: opener.get()? })
+    }
 }
 
 impl LoginStrategy for Email {
-    fn name(&self) -> &'static str {
-        "email"
-    }
+    const NAME: &'static str = "email";
+    type Credentials = EmailCredentials;
 
-    fn authenticate<'a>(&'a self, request: &'a str) -> Attempt<'a> {
-        Box::pin(async move {
-            let Credentials { email, password, .. } = read_json(request.as_bytes())?;
-            let user = users::find_for_login(&self.users, &email).await?;
-            let hash = user.as_ref().map(|user| user.password_hash.as_str());
-            let matches = password::verify(&password, hash).await?;
-            let user = user.filter(|_| matches).ok_or(Problem::InvalidCredentials)?;
-            Ok(Identity { user_id: user.id, roles: user.roles })
-        })
+    async fn authenticate(&self, credentials: EmailCredentials, ambient: &Ambient) -> Result<Identity, ApiError> {
+        let EmailCredentials { email, password, .. } = credentials;
+        self.limiter.count_account(Limit::Login, &email.key(), ambient.now()).await?;
+        let found = users::find_for_login(&self.mongodb, &email).await?;
+        let hash = found.as_ref().and_then(|found| found.password_hash.as_deref());
+        let verified = password::verify(&password, hash, ambient).await?;
+        let Some(LoginUser { user, password_hash: Some(old) }) = found.filter(|_| verified != Verified::No) else {
+            return Err(Problem::InvalidCredentials.into());
+        };
+        if let Verified::Upgraded(new) = verified {
+            users::upgrade_hash(&self.mongodb, user.id, &old, &new).await?;
+        }
+        Ok(Identity { user_id: user.id, epoch: user.epoch })
     }
 }

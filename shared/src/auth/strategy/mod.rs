@@ -1,13 +1,15 @@
 //! Ways to log in (Strategy), and the registry that finds the one that a request names (Factory).
 //!
-//! Another way is one file here and one line in [`Registry::new`].
+//! Another way is one file here and one line in `strategies!` below.
 
 mod email;
+mod google;
+mod otp;
 
 use std::{future::Future, pin::Pin};
 
 use garde::Validate;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::value::RawValue;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -18,44 +20,82 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::Roles;
-use crate::{error::ApiError, store::Mongodb};
+use crate::{
+    ambient::Ambient,
+    contract::{Opener, Requirements, Resource},
+    environment::ConfigError,
+    error::ApiError,
+    lambda::read_json,
+};
 
 /// Who logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: Uuid,
-    pub roles: Roles,
+    /// The user's epoch when this was found out: what ends with it, ends this too.
+    pub epoch: u64,
 }
-
-/// What an attempt to log in comes to.
-pub type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Identity, ApiError>> + Send + 'a>>;
 
 /// A way to log in.
-pub trait LoginStrategy: Send + Sync {
+pub trait LoginStrategy: Send + Sync + 'static {
     /// The request's `strategy`.
-    fn name(&self) -> &'static str;
+    const NAME: &'static str;
+    /// What it asks for: the whole body of the request, `strategy` included.
+    type Credentials: DeserializeOwned + Validate<Context = ()> + ToSchema + Send;
 
-    /// Finds out who comes with this request, which is JSON text with a `strategy` and whatever else the strategy asks for.
+    /// Finds out who comes with these credentials.
     ///
-    /// The error is [`crate::error::Problem::InvalidCredentials`], after the same time, whichever part of them is wrong.
-    fn authenticate<'a>(&'a self, request: &'a str) -> Attempt<'a>;
+    /// # Errors
+    /// [`crate::error::Problem::InvalidCredentials`], after the same time, whichever part of them is wrong.
+    fn authenticate(
+        &self,
+        credentials: Self::Credentials,
+        ambient: &Ambient,
+    ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
 }
 
+macro_rules! strategies {
+    ($($strategy:ty),+ $(,)?) => {
+        impl Resource for Registry {
+            fn requirements() -> Vec<Requirements> {
+                [$(<$strategy as Resource>::requirements()),+].concat()
+            }
+
+            fn open(opener: &Opener) -> Result<Self, ConfigError> {
+                Ok(Self(Vec::new())$(.with(<$strategy as Resource>::open(opener)?))+)
+            }
+        }
+
+        impl PartialSchema for LoginRequest {
+            fn schema() -> RefOr<Schema> {
+                let one_of = OneOfBuilder::new()$(.item(<$strategy as LoginStrategy>::Credentials::schema()))+;
+                RefOr::T(Schema::OneOf(one_of.build()))
+            }
+        }
+
+        impl ToSchema for LoginRequest {
+            fn name() -> std::borrow::Cow<'static, str> {
+                "LoginRequest".into()
+            }
+
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                $(<$strategy as LoginStrategy>::Credentials::schemas(schemas);)+
+            }
+        }
+    };
+}
+
+strategies! { email::Email, otp::Otp, google::Google }
+
 /// The ways to log in that there are.
-pub struct Registry(Vec<Box<dyn LoginStrategy>>);
+#[derive(Clone)]
+pub struct Registry(Vec<std::sync::Arc<dyn ByName>>);
 
 impl Registry {
-    /// All of them.
-    #[must_use]
-    pub fn new(mongodb: &Mongodb) -> Self {
-        Self(vec![Box::new(email::Email { users: mongodb.clone() })])
-    }
-
     /// Adds another one.
     #[must_use]
-    pub fn with(mut self, strategy: Box<dyn LoginStrategy>) -> Self {
-        self.0.push(strategy);
+    pub fn with(mut self, strategy: impl LoginStrategy) -> Self {
+        self.0.push(std::sync::Arc::new(strategy));
         self
     }
 
@@ -63,10 +103,31 @@ impl Registry {
     ///
     /// # Errors
     /// Those of the strategy; [`crate::error::Problem::ValidationFailed`] if there is none of this name.
-    pub async fn authenticate(&self, request: LoginRequest) -> Result<Identity, ApiError> {
+    pub async fn authenticate(&self, request: LoginRequest, ambient: &Ambient) -> Result<Identity, ApiError> {
         let strategy = self.0.iter().find(|strategy| strategy.name() == request.strategy);
         let strategy = strategy.ok_or_else(|| ApiError::field("strategy", "is not a way to log in"))?;
-        strategy.authenticate(request.text.get()).await
+        strategy.authenticate(request.text.get(), ambient).await
+    }
+}
+
+/// A strategy as the registry holds it: found by name, handed the request as it came.
+trait ByName: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn authenticate<'a>(&'a self, request: &'a str, ambient: &'a Ambient) -> Attempt<'a>;
+}
+
+type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Identity, ApiError>> + Send + 'a>>;
+
+impl<S: LoginStrategy> ByName for S {
+    fn name(&self) -> &'static str {
+        S::NAME
+    }
+
+    fn authenticate<'a>(&'a self, request: &'a str, ambient: &'a Ambient) -> Attempt<'a> {
+        Box::pin(async move {
+            let credentials = read_json(request.as_bytes())?;
+            LoginStrategy::authenticate(self, credentials, ambient).await
+        })
     }
 }
 
@@ -93,17 +154,4 @@ impl Validate for LoginRequest {
 
     /// The strategy validates its own members.
     fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> garde::Path, _: &mut garde::Report) {}
-}
-
-impl PartialSchema for LoginRequest {
-    fn schema() -> RefOr<Schema> {
-        let one_of = OneOfBuilder::new().item(email::Credentials::schema());
-        RefOr::T(Schema::OneOf(one_of.build()))
-    }
-}
-
-impl ToSchema for LoginRequest {
-    fn name() -> std::borrow::Cow<'static, str> {
-        "LoginRequest".into()
-    }
 }

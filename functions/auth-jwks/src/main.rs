@@ -1,0 +1,13 @@
+//! `GET /.well-known/jwks.json`: the keys that access tokens are verified with, for whoever verifies them elsewhere.
+
+use shared::{
+    api::auth::{AuthJwks, KeySet},
+    error::ApiError,
+    lambda::{Reply, Request},
+};
+
+shared::lambda!(AuthJwks, handle);
+
+async fn handle(needs: Needs, _: Request<AuthJwks>) -> Result<Reply<KeySet>, ApiError> {
+    Ok(Reply::from(needs.keys).header("cache-control", "public, max-age=300"))
+}

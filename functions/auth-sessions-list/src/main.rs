@@ -1,0 +1,16 @@
+//! `GET /v1/auth/sessions`: where the caller is logged in.
+
+use shared::{
+    api::auth::{AuthSessionsList, Session, Sessions},
+    error::ApiError,
+    lambda::Request,
+    store::sessions,
+};
+
+shared::lambda!(AuthSessionsList, handle);
+
+async fn handle(needs: Needs, req: Request<AuthSessionsList>) -> Result<Sessions, ApiError> {
+    let current = req.caller.session_id;
+    let found = sessions::list(&needs.mongodb, req.caller.owner(), req.ambient.now()).await?;
+    Ok(Sessions { items: found.into_iter().map(|session| Session::of(session, current)).collect() })
+}

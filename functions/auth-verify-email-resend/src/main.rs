@@ -1,0 +1,21 @@
+//! `POST /v1/auth/verify-email/resend`: another mail with a code that verifies the address.
+//!
+//! Whether somebody has the address is looked up by the consumer of the message, so that nothing here depends on it.
+
+use shared::{
+    api::auth::{Accepted, AuthVerifyEmailResend},
+    contract::Limit,
+    error::ApiError,
+    lambda::Request,
+    mail::{Content, Email, Recipient},
+};
+
+shared::lambda!(AuthVerifyEmailResend, handle);
+
+async fn handle(needs: Needs, req: Request<AuthVerifyEmailResend>) -> Result<Accepted, ApiError> {
+    let email = req.body.email;
+    needs.limiter.count_account(Limit::Register, &email.key(), req.ambient.now()).await?;
+    let mail = Email { to: Recipient::Address(email), content: Content::VerifyEmail };
+    needs.email.send(req.ambient.id(), &req.trace, mail).await?;
+    Ok(Accepted::default())
+}

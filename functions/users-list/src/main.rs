@@ -1,0 +1,23 @@
+//! `GET /v1/users`: users, the newest first, in pages.
+
+use shared::{
+    api::users::{ManagedUser, UsersList},
+    error::ApiError,
+    lambda::Request,
+    page::{self, Page},
+    store::users,
+};
+
+shared::lambda!(UsersList, handle);
+
+async fn handle(needs: Needs, req: Request<UsersList>) -> Result<Page<ManagedUser>, ApiError> {
+    let (query, list) = (&req.query, req.query.list());
+    let after = match &query.cursor {
+        Some(cursor) => Some(page::open(&needs.mac, &list, cursor).await?),
+        None => None,
+    };
+    // One more than the page has says whether there is another page.
+    let found = users::list(&needs.mongodb, &query.filter(), after, query.limit + 1).await?;
+    let found = found.into_iter().map(ManagedUser::from).collect();
+    Page::new(found, query.limit, &needs.mac, &list, |user: &ManagedUser| user.id).await
+}

@@ -1,0 +1,28 @@
+//! `PATCH /v1/users/me`: the caller changes the own profile, if nobody else has since it was read.
+
+use shared::{
+    api::users::{Profile, UsersMeUpdate},
+    contract::entity_tag,
+    error::{ApiError, Problem},
+    lambda::{Reply, Request},
+    store::{
+        cache::{self, Key},
+        users,
+    },
+};
+
+shared::lambda!(UsersMeUpdate, handle);
+
+async fn handle(needs: Needs, req: Request<UsersMeUpdate>) -> Result<Reply<Profile>, ApiError> {
+    let (owner, version) = (req.caller.owner(), req.if_match);
+    let user = users::find(&needs.mongodb, owner.user_id()).await?.ok_or(Problem::Unauthenticated)?;
+    if user.version != version {
+        return Err(Problem::PreconditionFailed.into());
+    }
+    let profile = req.body.apply_to(user.profile)?;
+    let changed = users::update_profile(&needs.mongodb, owner, version, &profile, req.ambient.now()).await?;
+    let user = changed.ok_or(Problem::PreconditionFailed)?;
+    cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
+    let tag = entity_tag(user.version);
+    Ok(Reply::from(Profile::from(user)).header("etag", tag))
+}

@@ -1,0 +1,25 @@
+//! `POST /v1/users/{id}/restore`: a deleted user is back, if the address is still free.
+
+use shared::{
+    api::users::{ManagedUser, UsersRestore},
+    contract::entity_tag,
+    error::{ApiError, Problem},
+    lambda::{Reply, Request},
+    store::{
+        cache::{self, Key},
+        users::{self, Restored},
+    },
+};
+
+shared::lambda!(UsersRestore, handle);
+
+async fn handle(needs: Needs, req: Request<UsersRestore>) -> Result<Reply<ManagedUser>, ApiError> {
+    let user = match users::restore(&needs.mongodb, req.path.id, req.ambient.now()).await? {
+        Restored::Yes(user) => user,
+        Restored::NotFound => return Err(Problem::NotFound.into()),
+        Restored::Taken => return Err(Problem::EmailTaken.into()),
+    };
+    cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
+    let tag = entity_tag(user.version);
+    Ok(Reply::from(ManagedUser::from(user)).header("etag", tag))
+}

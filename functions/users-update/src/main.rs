@@ -1,0 +1,40 @@
+//! `PATCH /v1/users/{id}`: an admin changes somebody's roles or keeps them out.
+//!
+//! Whoever is kept out loses all sessions. With other roles sessions go on, but access tokens with the old ones do not.
+
+use shared::{
+    api::users::{ManagedUser, UsersUpdate},
+    auth::session,
+    contract::entity_tag,
+    error::{ApiError, Problem},
+    lambda::{Reply, Request},
+    store::{
+        cache::{self, Key},
+        sessions::EndReason,
+        users::{self, Changes, Managed},
+    },
+};
+
+shared::lambda!(UsersUpdate, handle);
+
+async fn handle(needs: Needs, req: Request<UsersUpdate>) -> Result<Reply<ManagedUser>, ApiError> {
+    let (id, version, now) = (req.path.id, req.if_match, req.ambient.now());
+    if id == req.caller.user_id {
+        return Err(ApiError::new(Problem::Forbidden, "Nobody changes their own roles or status"));
+    }
+    users::find_any(&needs.mongodb, id).await?.ok_or(Problem::NotFound)?;
+    let changes = Changes::from(req.body);
+    let user = match users::manage(&needs.mongodb, id, version, &changes, now).await? {
+        Managed::Changed(user) => user,
+        Managed::NotFound => return Err(Problem::PreconditionFailed.into()),
+        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
+    };
+    if changes.disabled == Some(true) {
+        session::end_all(&needs.mongodb, &needs.redis, id, None, EndReason::AccessWithdrawn, now).await;
+    } else if changes.roles.is_some() {
+        session::outdate_access_tokens(&needs.mongodb, &needs.redis, id).await;
+    }
+    cache::invalidate(&needs.redis, Key::user(id), user.version).await;
+    let tag = entity_tag(user.version);
+    Ok(Reply::from(ManagedUser::from(user)).header("etag", tag))
+}

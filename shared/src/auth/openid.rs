@@ -1,0 +1,171 @@
+//! ID tokens of another issuer (OpenID Connect Core 1.0, 3.1.3.7): verified with the keys that the issuer publishes.
+//!
+//! Keys are kept as long as the issuer says (`Cache-Control`), fetched anew for a key that is not known, and go on serving while the
+//! issuer cannot be reached.
+
+use std::{collections::HashMap, sync::Arc, time::Duration as StdDuration};
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::{Deserialize, Deserializer};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Mutex;
+
+use super::jwt;
+use crate::{email::EmailAddress, http_client};
+
+/// How long the issuer may take to answer.
+const PATIENCE: StdDuration = StdDuration::from_secs(3);
+/// How long keys are kept at most, whatever the issuer says.
+const LONGEST_KEPT: Duration = Duration::DAY;
+/// How long keys are kept if the issuer says nothing.
+const USUALLY_KEPT: Duration = Duration::minutes(5);
+/// How long after an attempt the issuer is left alone: tokens with invented key ids must not have us call it each time.
+const PAUSE: Duration = Duration::seconds(10);
+const LEEWAY_SECONDS: u64 = 30;
+
+/// Who a token says has logged in at the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdToken {
+    /// Never changes, unlike the address.
+    pub subject: String,
+    pub email: Option<EmailAddress>,
+    /// Whether the issuer has seen that the user reads that address's mail.
+    pub email_verified: bool,
+    pub nonce: String,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    nonce: String,
+    #[serde(default)]
+    email: Option<EmailAddress>,
+    #[serde(default, deserialize_with = "true_or_text")]
+    email_verified: bool,
+}
+
+/// Some issuers write it as text.
+fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Flag {
+        Bool(bool),
+        Text(String),
+    }
+    Ok(match Flag::deserialize(deserializer)? {
+        Flag::Bool(value) => value,
+        Flag::Text(text) => text == "true",
+    })
+}
+
+/// An issuer, and what its tokens have to say.
+#[derive(Clone)]
+pub struct OpenIdIssuer {
+    jwks_url: Arc<str>,
+    validation: Arc<Validation>,
+    keys: Arc<Mutex<Keys>>,
+}
+
+#[derive(Default)]
+struct Keys {
+    by_id: HashMap<String, DecodingKey>,
+    fresh_until: Option<OffsetDateTime>,
+    asked_at: Option<OffsetDateTime>,
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Jwk>,
+}
+
+/// A key of the set. What is not an RSA signature key is passed over.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    alg: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
+impl OpenIdIssuer {
+    /// An issuer whose tokens are for the client `client_id`.
+    #[must_use]
+    pub fn new(issuer: &str, jwks_url: &str, client_id: &str) -> Self {
+        jwt::install_crypto();
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_audience(&[client_id]);
+        // Google writes its name with and without the scheme.
+        validation.set_issuer(&[issuer, issuer.trim_start_matches("https://")]);
+        validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        Self { jwks_url: jwks_url.into(), validation: Arc::new(validation), keys: Arc::default() }
+    }
+
+    /// What the token says, or `None` for whatever is not a token of this issuer for us that is valid now.
+    pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Option<IdToken> {
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let key = self.key(header.kid.as_deref()?, now).await?;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key, &self.validation).ok()?.claims;
+        let Claims { sub, nonce, email, email_verified } = claims;
+        Some(IdToken { subject: sub, email, email_verified, nonce })
+    }
+
+    async fn key(&self, id: &str, now: OffsetDateTime) -> Option<DecodingKey> {
+        // Held while the keys are fetched: whoever else needs them waits for the same answer.
+        let mut keys = self.keys.lock().await;
+        let is_fresh = keys.fresh_until.is_some_and(|until| now < until);
+        let may_ask = keys.asked_at.is_none_or(|asked_at| now - asked_at >= PAUSE);
+        if (!is_fresh || !keys.by_id.contains_key(id)) && may_ask {
+            keys.asked_at = Some(now);
+            match self.fetch().await {
+                Ok((by_id, kept)) => {
+                    keys.by_id = by_id;
+                    keys.fresh_until = Some(now + kept);
+                }
+                Err(reason) => tracing::warn!(reason, "the issuer's keys as they were before"),
+            }
+        }
+        keys.by_id.get(id).cloned()
+    }
+
+    async fn fetch(&self) -> Result<(HashMap<String, DecodingKey>, Duration), String> {
+        let reply = http_client::get(&self.jwks_url, PATIENCE).await.map_err(|error| error.to_string())?;
+        let jwks: Jwks = serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
+        let keys = jwks.keys.into_iter().filter_map(rsa_key).collect();
+        Ok((keys, kept(reply.cache_control.as_deref())))
+    }
+}
+
+fn rsa_key(key: Jwk) -> Option<(String, DecodingKey)> {
+    let signs = key.kty == "RSA"
+        && key.usage.is_none_or(|usage| usage == "sig")
+        && key.alg.is_none_or(|algorithm| algorithm == "RS256");
+    let decoding = DecodingKey::from_rsa_components(&key.n.filter(|_| signs)?, &key.e?).ok()?;
+    Some((key.kid?, decoding))
+}
+
+/// How long the reply says that it is good.
+fn kept(cache_control: Option<&str>) -> Duration {
+    let directives = cache_control.unwrap_or_default().split(',');
+    let max_age = directives.filter_map(|directive| directive.trim().strip_prefix("max-age=")?.parse().ok()).next();
+    max_age.map_or(USUALLY_KEPT, Duration::seconds).clamp(Duration::ZERO, LONGEST_KEPT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_kept_as_long_as_the_issuer_says_within_bounds() {
+        assert_eq!(kept(Some("public, max-age=21600, must-revalidate")), Duration::hours(6));
+        assert_eq!(kept(Some("max-age=99999999")), LONGEST_KEPT);
+        assert_eq!(kept(Some("max-age=-5")), Duration::ZERO);
+        for nothing in [None, Some(""), Some("no-cache"), Some("max-age=soon")] {
+            assert_eq!(kept(nothing), USUALLY_KEPT);
+        }
+    }
+}

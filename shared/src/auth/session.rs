@@ -1,0 +1,179 @@
+//! Sessions: how they begin with a login, and go on with refresh tokens (RFC 9700, 4.14).
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{
+    Caller,
+    refresh_token::RefreshToken,
+    strategy::Identity,
+    token::{AccessToken, TokenSigner},
+};
+use crate::{
+    ambient::Ambient,
+    contract::{Opener, Requirements, Resource},
+    environment::{self, ConfigError},
+    error::ApiError,
+    lambda::Client,
+    store::{
+        Mongodb, Redis, StoreError,
+        revocations::{self, Revocation},
+        sessions::{self, EndReason, NewSession, Presented, Session},
+        users::{self, Standing},
+    },
+};
+
+const GRACE: &str = "SOUK_REFRESH_GRACE_SECONDS";
+
+/// How long a refresh token that was just used still gets its successor: for clients that refresh twice at once.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshGrace(pub Duration);
+
+impl Resource for RefreshGrace {
+    fn requirements() -> Vec<Requirements> {
+        vec![Requirements { environment: &[GRACE], grants: &[] }]
+    }
+
+    fn open(_: &Opener) -> Result<Self, ConfigError> {
+        environment::parsed(GRACE).map(|seconds: u32| Self(Duration::seconds(seconds.into())))
+    }
+}
+
+/// A session with the refresh token that is its present one.
+pub struct Held {
+    pub session: Session,
+    pub token: RefreshToken,
+}
+
+/// What came of presenting a refresh token.
+pub enum Refreshed {
+    Yes(Held),
+    /// It is none, or its session is over.
+    No,
+    /// It was used before: the session is over now.
+    Reused { session_id: Uuid },
+}
+
+/// What a client is granted.
+pub struct Granted {
+    pub access_token: String,
+    pub refresh_token: String,
+    pub refresh_token_expires_at: OffsetDateTime,
+}
+
+/// Begins a session for somebody who has just proved who they are.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn begin(
+    mongodb: &Mongodb,
+    identity: &Identity,
+    client: &Client,
+    ambient: &Ambient,
+) -> Result<Held, StoreError> {
+    let token = RefreshToken::new(ambient);
+    let new = NewSession {
+        id: ambient.id(),
+        user_id: identity.user_id,
+        epoch: identity.epoch,
+        token: &token,
+        network: &client.network,
+        user_agent: &client.user_agent,
+        now: ambient.now(),
+    };
+    let session = sessions::insert(mongodb, new).await?;
+    Ok(Held { session, token })
+}
+
+/// Exchanges a refresh token for its successor. Of several that come at once, one rotates; the others get the same successor.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn refresh(
+    mongodb: &Mongodb,
+    presented: &RefreshToken,
+    grace: RefreshGrace,
+    ambient: &Ambient,
+) -> Result<Refreshed, StoreError> {
+    // Whoever loses the race against another rotation finds its result at the second look.
+    for _ in 0..2 {
+        let now = ambient.now();
+        let Some(session) = sessions::find_by_token(mongodb, presented).await? else { return Ok(Refreshed::No) };
+        match session.judge(presented, grace.0, now) {
+            Presented::Ended => return Ok(Refreshed::No),
+            Presented::Reused => {
+                tracing::warn!(session_id = %session.id, user_id = %session.user_id, "a refresh token was used twice: its session ends");
+                sessions::end_reused(mongodb, session.id, now).await?;
+                return Ok(Refreshed::Reused { session_id: session.id });
+            }
+            Presented::JustUsed(salt) => {
+                return Ok(Refreshed::Yes(Held { session, token: presented.successor(&salt) }));
+            }
+            Presented::Current => {
+                let (salt, mut session) = (ambient.bytes(), session);
+                if sessions::rotate(mongodb, &session, presented, &salt, now).await? {
+                    session.generation += 1;
+                    return Ok(Refreshed::Yes(Held { session, token: presented.successor(&salt) }));
+                }
+            }
+        }
+    }
+    Ok(Refreshed::No)
+}
+
+/// Hands out the tokens of a session, with what its user is granted at this moment. `None` if that is nothing any more.
+///
+/// It reads the user after the session was written: who changes a user first writes the user, then looks for sessions, so that one
+/// of the two sees the other.
+///
+/// # Errors
+/// When the store does not answer, or the signing key cannot be had.
+pub async fn grant(
+    mongodb: &Mongodb,
+    signer: &TokenSigner,
+    held: &Held,
+    ambient: &Ambient,
+) -> Result<Option<Granted>, ApiError> {
+    let Held { session, token } = held;
+    let Some(Standing { roles, epoch }) = users::standing(mongodb, session.user_id).await? else { return Ok(None) };
+    if epoch != session.epoch {
+        return Ok(None);
+    }
+    let caller = Caller { user_id: session.user_id, session_id: session.id, roles };
+    let access_token = AccessToken { caller, generation: session.generation };
+    Ok(Some(Granted {
+        access_token: signer.sign(&access_token, ambient.id(), ambient.now()).await?,
+        refresh_token: token.text(),
+        refresh_token_expires_at: session.expires_at,
+    }))
+}
+
+/// Ends a user's sessions but `kept`, after a write to the user that has begun a new epoch: so they cannot go on, whatever happens
+/// here. What fails here leaves access tokens until they expire.
+pub async fn end_all(
+    mongodb: &Mongodb,
+    redis: &Redis,
+    user_id: Uuid,
+    kept: Option<Uuid>,
+    reason: EndReason,
+    now: OffsetDateTime,
+) {
+    match sessions::end_all(mongodb, user_id, kept, reason, now).await {
+        Ok(ended) => {
+            let revocations: Vec<_> = ended.into_iter().map(Revocation::of_session).collect();
+            revocations::add(redis, &revocations).await;
+        }
+        Err(error) => tracing::error!(%error, %user_id, "access tokens live on until they expire"),
+    }
+}
+
+/// Has a user's access tokens refused, after a write that changed what they say. The sessions go on.
+pub async fn outdate_access_tokens(mongodb: &Mongodb, redis: &Redis, user_id: Uuid) {
+    match sessions::generations(mongodb, user_id).await {
+        Ok(sessions) => {
+            let revocations: Vec<_> = sessions.into_iter().map(|(id, generation)| Revocation::up_to(id, generation)).collect();
+            revocations::add(redis, &revocations).await;
+        }
+        Err(error) => tracing::error!(%error, %user_id, "access tokens live on until they expire"),
+    }
+}

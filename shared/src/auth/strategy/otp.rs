@@ -1,0 +1,78 @@
+//! Log in with a code from a mail. `POST /v1/auth/otp` sends one, and names the challenge that it belongs to.
+
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Identity, LoginStrategy};
+use crate::{
+    ambient::Ambient,
+    auth::MacKey,
+    contract::{Limit, Opener, Requirements, Resource},
+    email::EmailAddress,
+    environment::ConfigError,
+    error::{ApiError, Problem},
+    store::{Limiter, Mongodb, Redis, login_codes, users},
+};
+
+/// A one-time password by mail.
+#[derive(Clone)]
+pub struct Otp {
+    mongodb: Mongodb,
+    redis: Redis,
+    limiter: Limiter,
+    mac: MacKey,
+}
+
+/// What it asks for.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct OtpCredentials {
+    #[expect(dead_code, reason = "the registry has read it")]
+    #[schema(pattern = "^otp$")]
+    strategy: String,
+    /// As `POST /v1/auth/otp` answered it.
+    challenge_id: Uuid,
+    /// Six digits.
+    #[garde(custom(six_digits))]
+    #[schema(pattern = "^[0-9]{6}$")]
+    code: String,
+}
+
+fn six_digits(code: &str, (): &()) -> garde::Result {
+    if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("takes six digits"))
+    }
+}
+
+impl Resource for Otp {
+    fn requirements() -> Vec<Requirements> {
+        [Mongodb::requirements(), <Redis>::requirements(), Limiter::requirements(), MacKey::requirements()].concat()
+    }
+
+    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+        Ok(Self { mongodb: opener.get()?, redis: opener.get()?, limiter: opener.get()?, mac: opener.get()? })
+    }
+}
+
+impl LoginStrategy for Otp {
+    const NAME: &'static str = "otp";
+    type Credentials = OtpCredentials;
+
+    async fn authenticate(&self, credentials: OtpCredentials, ambient: &Ambient) -> Result<Identity, ApiError> {
+        let OtpCredentials { challenge_id, code, .. } = credentials;
+        let attempt = login_codes::attempt(&self.redis, challenge_id).await?.ok_or(Problem::InvalidCredentials)?;
+        // Over all codes of the account: asking for another code gives no more guesses.
+        self.limiter.count_account(Limit::LoginCodeGuess, &attempt.account, ambient.now()).await?;
+        if !attempt.redeem(&self.redis, &self.mac, &code).await? {
+            return Err(Problem::InvalidCredentials.into());
+        }
+        let email: EmailAddress = attempt.account.parse().map_err(ApiError::internal)?;
+        let user = users::find_by_address(&self.mongodb, &email).await?.ok_or(Problem::InvalidCredentials)?;
+        Ok(Identity { user_id: user.id, epoch: user.epoch })
+    }
+}

@@ -1,0 +1,59 @@
+//! Rate limits: how often something may be tried, by account and by address.
+//!
+//! An endpoint names its limit in its declaration. The wrapper counts by address before the handler runs; the handler, which
+//! knows the account, counts by that: see [`crate::store::Limiter`].
+
+use std::time::Duration;
+
+/// So many requests in a window of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub requests: u32,
+    pub window: Duration,
+}
+
+const fn quota(requests: u32, minutes: u64) -> Quota {
+    Quota { requests, window: Duration::from_mins(minutes) }
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal { account: $account:expr, address: $address:expr },)+) => {
+        /// A rate limit.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Limit { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Limit {
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)+ }
+            }
+
+            /// What one account may do, from wherever.
+            #[must_use]
+            pub const fn by_account(self) -> Quota {
+                match self { $(Self::$name => $account,)+ }
+            }
+
+            /// What one address may do, for whichever accounts. Many people may share an address.
+            #[must_use]
+            pub const fn by_address(self) -> Quota {
+                match self { $(Self::$name => $address,)+ }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Attempts to log in, whatever comes of them.
+    Login = "login" { account: quota(20, 5), address: quota(100, 5) },
+    /// Mails with a login code.
+    LoginCode = "login-code" { account: quota(5, 15), address: quota(50, 15) },
+    /// Guesses of login codes, over all the codes that an account asks for.
+    LoginCodeGuess = "login-code-guess" { account: quota(10, 60), address: quota(100, 60) },
+    /// Registrations, and codes for verifying an address.
+    Register = "register" { account: quota(5, 60), address: quota(50, 60) },
+    /// Mails for resetting a password, and attempts to use their codes.
+    PasswordReset = "password-reset" { account: quota(5, 60), address: quota(50, 60) },
+    /// Changes of a password, which ask for the present one.
+    PasswordChange = "password-change" { account: quota(10, 5), address: quota(100, 5) },
+}

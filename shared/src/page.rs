@@ -1,0 +1,71 @@
+//! Lists in pages, by keyset: a cursor says where the last page ended, not how many rows to skip.
+//!
+//! A cursor is opaque and sealed: one that was changed, comes from another list, or from the same list with other filters, is refused.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use serde::{Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
+
+use crate::{
+    auth::MacKey,
+    error::{ApiError, Problem},
+};
+
+/// How many items a page has if the client does not say.
+pub const DEFAULT_LIMIT: u32 = 20;
+/// The most items of a page.
+pub const MAX_LIMIT: u32 = 100;
+const PURPOSE: &str = "cursor";
+/// Bytes of the tag that a cursor begins with.
+const TAG: usize = 32;
+
+/// One page of a list.
+#[derive(Serialize, ToSchema)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// The `cursor` of the next page; null on the last one.
+    pub next: Option<String>,
+}
+
+impl<T> Page<T> {
+    /// Makes a page of up to `limit` items out of one more, if there was one. `position` says where an item stands in the list.
+    ///
+    /// # Errors
+    /// When the key cannot be had.
+    pub async fn new<P: Serialize>(
+        mut items: Vec<T>,
+        limit: u32,
+        mac: &MacKey,
+        list: &str,
+        position: impl Fn(&T) -> P,
+    ) -> Result<Self, ApiError> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let next = match items.last().filter(|_| has_more) {
+            Some(last) => Some(seal(mac, list, &position(last)).await?),
+            None => None,
+        };
+        Ok(Self { items, next })
+    }
+}
+
+/// A cursor of a list, which is named by its endpoint and its filters.
+async fn seal(mac: &MacKey, list: &str, position: &impl Serialize) -> Result<String, ApiError> {
+    let position = serde_json::to_vec(position).map_err(ApiError::internal)?;
+    let tag = mac.tag(PURPOSE, &[list.as_bytes(), &position]).await?;
+    Ok(BASE64URL.encode([tag, position].concat()))
+}
+
+/// The position that a cursor of this list says.
+///
+/// # Errors
+/// [`Problem::InvalidCursor`] for one that is not; when the key cannot be had.
+pub async fn open<P: DeserializeOwned>(mac: &MacKey, list: &str, cursor: &str) -> Result<P, ApiError> {
+    let bytes = BASE64URL.decode(cursor).map_err(|_| Problem::InvalidCursor)?;
+    let (tag, position) = bytes.split_at_checked(TAG).ok_or(Problem::InvalidCursor)?;
+    if !mac.verify(PURPOSE, &[list.as_bytes(), position], tag).await? {
+        return Err(Problem::InvalidCursor.into());
+    }
+    serde_json::from_slice(position).map_err(|_| Problem::InvalidCursor.into())
+}

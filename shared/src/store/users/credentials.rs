@@ -1,0 +1,212 @@
+//! What proves who a user is: password, codes from mails, identities at other issuers.
+
+use mongodb::bson::{Binary, Document, doc, spec::BinarySubtype};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Status, User, change, find_active, new_epoch, to_bson_id, to_bson_time, users, visible};
+use crate::{
+    auth::{Roles, mail_code::MailCodeProof},
+    email::EmailAddress,
+    queue::Outgoing,
+    store::{Mongodb, StoreError, mongodb::is_duplicate_key, user_outbox},
+};
+
+/// A user with the password's hash.
+pub struct LoginUser {
+    pub user: User,
+    /// None for somebody who logs in another way.
+    pub password_hash: Option<String>,
+}
+
+/// What a user is granted at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub roles: Roles,
+    pub epoch: u64,
+}
+
+/// What entitles somebody to set a new password.
+pub enum PasswordProof<'a> {
+    /// The hash of a reset code, which is used up by this. It came by mail, so it also proves the address.
+    ResetCode(&'a [u8]),
+    /// The hash of the present password.
+    PresentHash(&'a str),
+}
+
+/// The user with this address and the password's hash, unless deleted or disabled.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.find_for_login", skip_all)]
+pub async fn find_for_login(mongodb: &Mongodb, email: &EmailAddress) -> Result<Option<LoginUser>, StoreError> {
+    with_hash(mongodb, doc! { "emailKey": email.key() }).await
+}
+
+/// The user with this id and the password's hash, unless deleted or disabled.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.find_with_password", skip_all)]
+pub async fn find_with_password(mongodb: &Mongodb, id: Uuid) -> Result<Option<LoginUser>, StoreError> {
+    with_hash(mongodb, doc! { "_id": to_bson_id(id) }).await
+}
+
+/// The user with this identity at another issuer, whatever the status.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.find_by_identity", skip_all)]
+pub async fn find_by_identity(mongodb: &Mongodb, identity_key: &str) -> Result<Option<User>, StoreError> {
+    let filter = doc! { "identityKeys": identity_key };
+    Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
+}
+
+/// What the user is granted now. `None` for one who is deleted or disabled.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.standing", skip_all)]
+pub async fn standing(mongodb: &Mongodb, id: Uuid) -> Result<Option<Standing>, StoreError> {
+    let user = find_active(mongodb, doc! { "_id": to_bson_id(id) }).await?;
+    Ok(user.map(|User { roles, epoch, .. }| Standing { roles, epoch }))
+}
+
+/// Keeps what proves the address; an earlier code is void.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.set_verification_code", skip_all)]
+pub async fn set_verification_code(mongodb: &Mongodb, id: Uuid, proof: &MailCodeProof) -> Result<(), StoreError> {
+    set_code(mongodb, id, "verification", proof).await
+}
+
+/// Keeps what entitles to a new password; an earlier code is void.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.set_reset_code", skip_all)]
+pub async fn set_reset_code(mongodb: &Mongodb, id: Uuid, proof: &MailCodeProof) -> Result<(), StoreError> {
+    set_code(mongodb, id, "reset", proof).await
+}
+
+/// Uses a verification code up: its user's address is verified. `None` if nobody has this code, or it expired.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.verify_email", skip_all)]
+pub async fn verify_email(mongodb: &Mongodb, hash: &[u8], now: OffsetDateTime) -> Result<Option<User>, StoreError> {
+    let mut filter = holder_of("verification", hash, now);
+    filter.extend(active());
+    change(mongodb, filter, doc! { "emailVerified": true }, doc! { "$unset": { "verification": "" } }, now).await
+}
+
+/// Who has this reset code. `None` if nobody, or it expired.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.find_by_reset_code", skip_all)]
+pub async fn find_by_reset_code(
+    mongodb: &Mongodb,
+    hash: &[u8],
+    now: OffsetDateTime,
+) -> Result<Option<User>, StoreError> {
+    find_active(mongodb, holder_of("reset", hash, now)).await
+}
+
+/// Sets a new password, ends all that was granted with the old one, and adds the message that must follow. `None` if the proof
+/// does not hold any more.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.replace_password", skip_all)]
+pub async fn replace_password(
+    mongodb: &Mongodb,
+    id: Uuid,
+    proof: PasswordProof<'_>,
+    password_hash: &str,
+    message: &Outgoing,
+    now: OffsetDateTime,
+) -> Result<Option<User>, StoreError> {
+    let mut set = doc! { "passwordHash": password_hash };
+    let mut filter = match proof {
+        PasswordProof::ResetCode(hash) => {
+            set.insert("emailVerified", true);
+            holder_of("reset", hash, now)
+        }
+        PasswordProof::PresentHash(hash) => doc! { "passwordHash": hash },
+    };
+    filter.insert("_id", to_bson_id(id));
+    filter.extend(active());
+    let mut also = new_epoch();
+    also.insert("$unset", doc! { "reset": "" });
+    also.insert("$push", doc! { "outbox": user_outbox::entry(message, now) });
+    change(mongodb, filter, set, also, now).await
+}
+
+/// Replaces a password's hash by one of the same password in newer parameters, unless the password was changed meanwhile.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.upgrade_hash", skip_all)]
+pub async fn upgrade_hash(mongodb: &Mongodb, id: Uuid, old: &str, new: &str) -> Result<(), StoreError> {
+    let filter = doc! { "_id": to_bson_id(id), "passwordHash": old };
+    users(mongodb).await?.update_one(filter, doc! { "$set": { "passwordHash": new } }).await?;
+    Ok(())
+}
+
+/// Adds an identity at another issuer to a user whose address that issuer has verified.
+///
+/// Where the user has not verified the address here, whoever registered it may be somebody else: the password and all that was
+/// granted with it then end. `None` if the user was changed meanwhile, or somebody has this identity.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.link_identity", skip_all)]
+pub async fn link_identity(
+    mongodb: &Mongodb,
+    user: &User,
+    identity_key: &str,
+    now: OffsetDateTime,
+) -> Result<Option<User>, StoreError> {
+    let mut filter = doc! { "_id": to_bson_id(user.id), "version": i64::try_from(user.version).unwrap_or(i64::MAX) };
+    filter.extend(active());
+    let mut also = if user.email_verified { Document::new() } else { new_epoch() };
+    also.insert("$addToSet", doc! { "identityKeys": identity_key });
+    if !user.email_verified {
+        also.insert("$unset", doc! { "passwordHash": "", "verification": "", "reset": "" });
+    }
+    match change(mongodb, filter, doc! { "emailVerified": true }, also, now).await {
+        Err(StoreError::Failed { cause, .. }) if cause.downcast_ref().is_some_and(is_duplicate_key) => Ok(None),
+        result => result,
+    }
+}
+
+async fn with_hash(mongodb: &Mongodb, filter: Document) -> Result<Option<LoginUser>, StoreError> {
+    let projection = doc! { "outbox": 0, "verification": 0, "reset": 0 };
+    let Some(mut document) = users(mongodb).await?.find_one(filter).projection(projection).await? else {
+        return Ok(None);
+    };
+    let password_hash = document.password_hash.take();
+    Ok(Some(LoginUser { user: document.into(), password_hash }).filter(|found| found.user.status == Status::Active))
+}
+
+async fn set_code(mongodb: &Mongodb, id: Uuid, field: &str, proof: &MailCodeProof) -> Result<(), StoreError> {
+    let code = doc! { "codeHash": binary(&proof.hash), "expiresAt": to_bson_time(proof.expires_at) };
+    let mut filter = doc! { "_id": to_bson_id(id) };
+    filter.extend(active());
+    users(mongodb).await?.update_one(filter, doc! { "$set": { field: code } }).await?;
+    Ok(())
+}
+
+fn holder_of(field: &str, hash: &[u8], now: OffsetDateTime) -> Document {
+    doc! { format!("{field}.codeHash"): binary(hash), format!("{field}.expiresAt"): { "$gt": to_bson_time(now) } }
+}
+
+fn active() -> Document {
+    doc! { "isDeleted": false, "isDisabled": false }
+}
+
+fn binary(bytes: &[u8]) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+}

@@ -1,0 +1,270 @@
+//! The `users` collection.
+//!
+//! One document per user, with a schema version. `emailKey` is the normalised address under a unique index; it is unset on
+//! deletion, so that the address is free again; so are the `identityKeys`, which name the user at other issuers. Messages that must
+//! follow a write ride in the document's `outbox` array (see [`super::user_outbox`]), since no transaction spans two stores.
+//!
+//! `version` grows with every change that a reader can see. `epoch` grows when everything that was granted before must end: with
+//! the password, when the user is disabled or deleted. A session is good only in the epoch it began in, so that one write ends them all.
+
+mod credentials;
+mod management;
+
+use mongodb::{
+    Collection,
+    bson::{self, DateTime, Document, doc},
+    options::ReturnDocument,
+};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub(super) use self::management::ADMINS_GUARD;
+pub use self::{
+    credentials::{
+        LoginUser, PasswordProof, Standing, find_by_identity, find_by_reset_code, find_for_login, link_identity,
+        find_with_password, replace_password, set_reset_code, set_verification_code, standing, upgrade_hash, verify_email,
+    },
+    management::{Changes, Filter, Managed, Restored, delete, find_any, list, manage, restore, update_profile},
+};
+use super::{Mongodb, StoreError, mongodb::is_duplicate_key, user_outbox};
+use crate::{auth::Roles, email::EmailAddress, queue::Outgoing};
+
+/// The shape of the documents that this code writes. Version 1 had no epoch and no identities; it is read as if both were new.
+const SCHEMA_VERSION: i32 = 2;
+
+/// What a user's application keeps.
+pub type ProfileMap = serde_json::Map<String, serde_json::Value>;
+
+/// A user, as the rest of the system knows one.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub id: Uuid,
+    pub email: EmailAddress,
+    pub email_verified: bool,
+    pub roles: Roles,
+    pub status: Status,
+    /// Whatever the user's application keeps here.
+    pub profile: ProfileMap,
+    /// Grows with every change that a reader can see.
+    pub version: u64,
+    /// Grows when all that was granted must end.
+    pub epoch: u64,
+    pub created_at: OffsetDateTime,
+    pub updated_at: OffsetDateTime,
+}
+
+/// Whether a user may do anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Active,
+    Disabled,
+    Deleted,
+}
+
+/// A user who is about to exist.
+pub struct NewUser {
+    pub id: Uuid,
+    pub email: EmailAddress,
+    pub email_verified: bool,
+    /// None for somebody who logs in another way.
+    pub password_hash: Option<String>,
+    /// How another issuer names the user.
+    pub identity_key: Option<String>,
+    pub roles: Roles,
+    pub now: OffsetDateTime,
+}
+
+/// Whether a user was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    Yes,
+    /// Somebody has this address, or this identity.
+    Taken,
+}
+
+/// The document. Private: what leaves this module is [`User`].
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UserDocument {
+    #[serde(rename = "_id")]
+    id: bson::Uuid,
+    email: EmailAddress,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_key: Option<String>,
+    email_verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity_keys: Option<Vec<String>>,
+    roles: Roles,
+    is_deleted: bool,
+    is_disabled: bool,
+    profile: ProfileMap,
+    #[serde(default)]
+    outbox: Vec<Document>,
+    #[serde(default)]
+    epoch: i64,
+    schema_version: i32,
+    version: i64,
+    created_at: DateTime,
+    updated_at: DateTime,
+}
+
+impl From<UserDocument> for User {
+    fn from(document: UserDocument) -> Self {
+        let status = match (document.is_deleted, document.is_disabled) {
+            (true, _) => Status::Deleted,
+            (false, true) => Status::Disabled,
+            (false, false) => Status::Active,
+        };
+        Self {
+            id: from_bson_id(document.id),
+            email: document.email,
+            email_verified: document.email_verified,
+            roles: document.roles,
+            status,
+            profile: document.profile,
+            version: document.version.unsigned_abs(),
+            epoch: document.epoch.unsigned_abs(),
+            created_at: from_bson_time(document.created_at),
+            updated_at: from_bson_time(document.updated_at),
+        }
+    }
+}
+
+/// Adds a user, and the message that must follow, in one write.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.insert", skip_all)]
+pub async fn insert(mongodb: &Mongodb, user: &NewUser, message: Option<&Outgoing>) -> Result<Inserted, StoreError> {
+    let now = to_bson_time(user.now);
+    let document = UserDocument {
+        id: to_bson_id(user.id),
+        email: user.email.clone(),
+        email_key: Some(user.email.key()),
+        email_verified: user.email_verified,
+        password_hash: user.password_hash.clone(),
+        identity_keys: user.identity_key.clone().map(|key| vec![key]),
+        roles: user.roles.clone(),
+        is_deleted: false,
+        is_disabled: false,
+        profile: ProfileMap::new(),
+        outbox: message.map(|message| user_outbox::entry(message, user.now)).into_iter().collect(),
+        epoch: 0,
+        schema_version: SCHEMA_VERSION,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+    };
+    match users(mongodb).await?.insert_one(&document).await {
+        Ok(_) => Ok(Inserted::Yes),
+        Err(error) if is_duplicate_key(&error) => Ok(Inserted::Taken),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The user with this id, unless deleted or disabled.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.find", skip_all)]
+pub async fn find(mongodb: &Mongodb, id: Uuid) -> Result<Option<User>, StoreError> {
+    find_active(mongodb, doc! { "_id": to_bson_id(id) }).await
+}
+
+/// The user with this address, unless deleted or disabled.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.find_by_address", skip_all)]
+pub async fn find_by_address(mongodb: &Mongodb, email: &EmailAddress) -> Result<Option<User>, StoreError> {
+    find_active(mongodb, doc! { "emailKey": email.key() }).await
+}
+
+/// Whether somebody has this address.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.exists", skip_all)]
+pub async fn exists(mongodb: &Mongodb, email: &EmailAddress) -> Result<bool, StoreError> {
+    let users = users(mongodb).await?.clone_with_type::<Document>();
+    Ok(users.find_one(doc! { "emailKey": email.key() }).projection(doc! { "_id": 1 }).await?.is_some())
+}
+
+/// Adds a message to the user with this address, unless deleted: something happened that they should know of.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "users.add_message", skip_all)]
+pub async fn add_message(
+    mongodb: &Mongodb,
+    email: &EmailAddress,
+    message: &Outgoing,
+    now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let change = doc! { "$push": { "outbox": user_outbox::entry(message, now) } };
+    users(mongodb).await?.update_one(doc! { "emailKey": email.key() }, change).await?;
+    Ok(())
+}
+
+async fn find_active(mongodb: &Mongodb, filter: Document) -> Result<Option<User>, StoreError> {
+    let found = users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from);
+    Ok(found.filter(|user| user.status == Status::Active))
+}
+
+/// Leaves out what nobody but this module has to see.
+fn visible() -> Document {
+    doc! { "outbox": 0, "passwordHash": 0, "verification": 0, "reset": 0 }
+}
+
+/// Changes the one user that the filter finds, visibly: `set` and whatever other operators `also` has. The user as it then is.
+async fn change(
+    mongodb: &Mongodb,
+    filter: Document,
+    set: Document,
+    also: Document,
+    now: OffsetDateTime,
+) -> Result<Option<User>, StoreError> {
+    let users = users(mongodb).await?;
+    let changed = users.find_one_and_update(filter, visibly(set, also, now));
+    Ok(changed.projection(visible()).return_document(ReturnDocument::After).await?.map(User::from))
+}
+
+/// An update that counts as a change which readers see.
+fn visibly(mut set: Document, mut also: Document, now: OffsetDateTime) -> Document {
+    set.insert("updatedAt", to_bson_time(now));
+    set.insert("schemaVersion", SCHEMA_VERSION);
+    let mut increments = also.get_document("$inc").cloned().unwrap_or_default();
+    increments.insert("version", 1_i64);
+    also.insert("$inc", increments);
+    also.insert("$set", set);
+    also
+}
+
+/// For `also`: the end of all that was granted.
+fn new_epoch() -> Document {
+    doc! { "$inc": { "epoch": 1_i64 } }
+}
+
+async fn users(mongodb: &Mongodb) -> Result<Collection<UserDocument>, StoreError> {
+    Ok(mongodb.database().await?.collection("users"))
+}
+
+pub(super) fn to_bson_id(id: Uuid) -> bson::Uuid {
+    bson::Uuid::from_bytes(id.into_bytes())
+}
+
+pub(super) fn from_bson_id(id: bson::Uuid) -> Uuid {
+    Uuid::from_bytes(id.bytes())
+}
+
+pub(super) fn to_bson_time(time: OffsetDateTime) -> DateTime {
+    DateTime::from_millis(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
+}
+
+pub(super) fn from_bson_time(time: DateTime) -> OffsetDateTime {
+    let nanoseconds = i128::from(time.timestamp_millis()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
