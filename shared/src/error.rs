@@ -113,7 +113,14 @@ struct Inner {
 impl From<Problem> for ApiError {
     fn from(problem: Problem) -> Self {
         let retry_after = (problem == Problem::Unavailable).then_some(Duration::from_secs(1));
-        Self(Box::new(Inner { problem, detail: None, errors: Vec::new(), retry_after, headers: Vec::new(), cause: None }))
+        Self(Box::new(Inner {
+            problem,
+            detail: None,
+            errors: Vec::new(),
+            retry_after,
+            headers: Vec::new(),
+            cause: None,
+        }))
     }
 }
 

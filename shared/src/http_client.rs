@@ -56,10 +56,8 @@ async fn send(method: &'static str, url: &str, body: SdkBody, timeout: Duration)
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(timeout)
         .build();
-    let connector = Connector::builder()
-        .connector_settings(settings)
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build();
+    let connector =
+        Connector::builder().connector_settings(settings).tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
     let exchange = async {
         let response = connector.call(request).await.map_err(|error| failed(crate::error::chain(&error)))?;
         if !response.status().is_success() {
@@ -73,5 +71,7 @@ async fn send(method: &'static str, url: &str, body: SdkBody, timeout: Duration)
         }
         Ok(HttpReply { body: body.to_vec(), cache_control })
     };
-    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(failed(format!("no answer within {timeout:?}"))))
+    tokio::time::timeout(timeout, exchange)
+        .await
+        .unwrap_or_else(|_| Err(failed(format!("no answer within {timeout:?}"))))
 }

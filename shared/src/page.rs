@@ -43,7 +43,7 @@ impl<T> Page<T> {
         let has_more = items.len() > limit;
         items.truncate(limit);
         let next = match items.last().filter(|_| has_more) {
-            Some(last) => Some(seal(mac, list, &position(last)).await?),
+            Some(item) => Some(seal(mac, list, &position(item)).await?),
             None => None,
         };
         Ok(Self { items, next })

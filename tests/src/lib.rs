@@ -5,9 +5,11 @@
 pub mod aws;
 pub mod client;
 pub mod declared;
+pub mod function;
 pub mod people;
 pub mod stage;
 pub mod template;
+pub mod tokens;
 
 pub use client::{Call, Reply};
 pub use stage::Stage;

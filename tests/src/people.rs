@@ -1,11 +1,15 @@
 //! People to test with.
 
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use ureq::http::Method;
 use uuid::Uuid;
 
-use crate::Call;
+use crate::{Call, Reply, aws};
 
 /// Of every user that is made here or by the seed.
 pub const PASSWORD: &str = "correct-horse-battery-staple";
@@ -38,15 +42,122 @@ pub fn register() -> String {
     email
 }
 
+/// Somebody who is logged in.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    pub access_token: String,
+    pub refresh_token: String,
+}
+
+impl LoggedIn {
+    /// What a login or a refresh answered.
+    ///
+    /// # Panics
+    /// When that was something else.
+    #[must_use]
+    pub fn of(reply: &Reply) -> Self {
+        let text = |name: &str| reply.json()[name].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned();
+        Self { access_token: text("accessToken"), refresh_token: text("refreshToken") }
+    }
+}
+
 /// Logs in, and returns the access token.
 ///
 /// # Panics
 /// When that is refused.
 #[must_use]
 pub fn log_in(email: &str) -> String {
-    let credentials = json!({ "strategy": "email", "email": email, "password": PASSWORD });
-    let reply = Call::post("/v1/auth/login").json(credentials).send().expect(200);
-    reply.json()["accessToken"].as_str().unwrap().to_owned()
+    begin_session(email).access_token
+}
+
+/// Logs in, and returns both tokens.
+///
+/// # Panics
+/// When that is refused.
+#[must_use]
+pub fn begin_session(email: &str) -> LoggedIn {
+    LoggedIn::of(&try_log_in(email, PASSWORD).expect(200))
+}
+
+/// Tries to log in with a password.
+#[must_use]
+pub fn try_log_in(email: &str, password: &str) -> Reply {
+    let credentials = json!({ "strategy": "email", "email": email, "password": password });
+    Call::post("/v1/auth/login").json(credentials).send()
+}
+
+/// Presents a refresh token.
+#[must_use]
+pub fn refresh(token: &str) -> Reply {
+    Call::post("/v1/auth/refresh").json(json!({ "refreshToken": token })).send()
+}
+
+/// The id of whoever the access token is of.
+///
+/// # Panics
+/// When it is refused.
+#[must_use]
+pub fn id_of(access_token: &str) -> String {
+    let profile = Call::get("/v1/users/me").token(access_token).send().expect(200);
+    profile.json()["id"].as_str().unwrap().to_owned()
+}
+
+/// Whether the authorizer lets the token through.
+///
+/// # Panics
+/// When it neither does nor refuses it.
+#[must_use]
+pub fn is_let_in(access_token: &str) -> bool {
+    match Call::get("/v1/users/me").token(access_token).send().status {
+        200 => true,
+        403 => false,
+        status => panic!("status {status}"),
+    }
+}
+
+/// Waits until the authorizer refuses the token.
+///
+/// # Panics
+/// When that takes more than the two seconds that are promised.
+pub fn wait_until_refused(access_token: &str) {
+    let start = Instant::now();
+    while is_let_in(access_token) {
+        assert!(start.elapsed() < Duration::from_secs(2), "the token is still good after two seconds");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// An admin changes a user, whatever the version.
+///
+/// # Panics
+/// When there is no such user.
+#[must_use]
+pub fn manage(admin: &str, id: &str, changes: &Value) -> Reply {
+    let path = format!("/v1/users/{id}");
+    let tag = Call::get(&path).token(admin).send().expect(200).header("etag").unwrap().to_owned();
+    Call::new(Method::PATCH, path).token(admin).header("if-match", tag).json(changes).send()
+}
+
+/// Registers somebody whom an admin then gives these roles, and returns the address.
+///
+/// # Panics
+/// When that is refused.
+#[must_use]
+pub fn register_with_roles(roles: &Value) -> String {
+    let email = register();
+    let id = id_of(&log_in(&email));
+    let _ = manage(admin(), &id, &json!({ "roles": roles })).expect(200);
+    email
+}
+
+/// The code in the mail to this address that has this phrase before it.
+///
+/// # Panics
+/// When no such mail comes.
+#[must_use]
+pub fn mailed_code(email: &str, phrase: &str) -> String {
+    let mail = aws::wait_for_mail(email, phrase);
+    mail.lines().find_map(|line| line.strip_prefix(phrase)?.strip_prefix(": ")).unwrap().to_owned()
 }
 
 /// Adds a product with this stock, and returns its id.

@@ -54,6 +54,88 @@ async fn while_redis_hangs_reads_and_orders_are_answered_by_the_stores() {
     assert_eq!(Call::get("/health/ready").send().expect(200).json()["status"], "ok");
 }
 
+/// Limits are counted in MongoDB meanwhile, access tokens are good without being looked up, and login codes have to wait.
+#[tokio::test]
+async fn while_redis_hangs_nobody_is_uncounted_and_nobody_is_shut_out() {
+    let _alone = ALONE.lock().await;
+    let (email, victim) = (people::register(), people::new_address());
+    let token = people::log_in(&email);
+    // So that no environment has to start while it is slow.
+    let _ = Call::post("/v1/auth/otp").json(json!({ "email": email })).send().expect(202);
+
+    let redis: Redis = Stage::get().resource();
+    let pause = Duration::from_secs(12);
+    let mut command = redis::cmd("CLIENT");
+    command.arg("PAUSE").arg(u64::try_from(pause.as_millis()).unwrap()).arg("ALL");
+    let () = redis.repeatable(&command).await.unwrap();
+    let paused_at = Instant::now();
+
+    let statuses: Vec<u16> = (0..21).map(|_| people::try_log_in(&victim, "not-the-password").status).collect();
+    assert_eq!(statuses[..20], [401; 20], "{statuses:?}");
+    assert_eq!(statuses[20], 429, "{statuses:?}");
+    assert!(people::is_let_in(&token));
+    let _ = people::try_log_in(&email, people::PASSWORD).expect(200);
+    let refused = Call::post("/v1/auth/otp").json(json!({ "email": email })).send();
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let _ = refused.expect_problem(503, "unavailable");
+    assert!(paused_at.elapsed() < pause, "all of that was while Redis hung");
+
+    std::thread::sleep((pause + Duration::from_secs(6)).saturating_sub(paused_at.elapsed()));
+    // What was revoked while Redis answers is refused again within two seconds.
+    let _ = Call::post("/v1/auth/logout").token(&token).send().expect(204);
+    people::wait_until_refused(&token);
+}
+
+/// A client that never stops asking notices nothing of a new signing key, nor of a second one.
+#[tokio::test]
+async fn while_the_signing_key_is_replaced_no_request_fails_and_nobody_is_signed_out() {
+    let _alone = ALONE.lock().await;
+    let xtask = shared::environment::required("SOUK_XTASK").unwrap();
+    let rotate = || {
+        let output = std::process::Command::new(&xtask).args(["keys", "rotate"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let published = || {
+        let keys = Call::get("/.well-known/jwks.json").send().expect(200).json();
+        keys["keys"].as_array().unwrap().len()
+    };
+    let session = people::begin_session(&people::register());
+    let (before, start) = (published(), Instant::now());
+    let is_over = || start.elapsed() > Duration::from_secs(30);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let loops: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut statuses = Vec::new();
+                    while !is_over() {
+                        statuses.push(Call::get("/v1/users/me").token(&session.access_token).send().status);
+                    }
+                    statuses
+                })
+            })
+            .collect();
+        std::thread::sleep(Duration::from_secs(5));
+        rotate();
+        std::thread::sleep(Duration::from_secs(10));
+        rotate();
+        loops.into_iter().flat_map(|statuses| statuses.join().unwrap()).collect()
+    });
+    assert!(statuses.len() > 100, "{} requests", statuses.len());
+    assert!(statuses.iter().all(|&status| status == 200), "{statuses:?}");
+    assert_eq!(published(), before + 2);
+    // A function that starts now signs with the newest key; the session goes on.
+    start_anew("auth-refresh", 11);
+    let refreshed = people::LoggedIn::of(&people::refresh(&session.refresh_token).expect(200));
+    start_anew("auth-refresh", 10);
+    assert!(people::is_let_in(&refreshed.access_token));
+    assert_ne!(header(&refreshed.access_token), header(&session.access_token));
+}
+
+/// The part of a token that names its key.
+fn header(token: &str) -> &str {
+    token.split('.').next().unwrap_or_default()
+}
+
 #[tokio::test]
 async fn connections_that_mysql_closed_fail_no_request() {
     let _alone = ALONE.lock().await;

@@ -263,7 +263,8 @@ pub struct ManagedUser {
 
 impl From<users::User> for ManagedUser {
     fn from(user: users::User) -> Self {
-        let users::User { id, email, email_verified, roles, status, profile, version, created_at, updated_at, .. } = user;
+        let users::User { id, email, email_verified, roles, status, profile, version, created_at, updated_at, .. } =
+            user;
         Self { id, email, email_verified, roles, status: status.into(), profile, version, created_at, updated_at }
     }
 }
@@ -358,7 +359,9 @@ mod tests {
         ] {
             assert!(!is_taken(&bad), "{bad}");
         }
-        assert!(is_taken(&json!({ "name": "Ann 🐎", "sizes": [1, 2.5, -3], "address": { "roles": null, "ünï": true } })));
+        assert!(is_taken(
+            &json!({ "name": "Ann 🐎", "sizes": [1, 2.5, -3], "address": { "roles": null, "ünï": true } })
+        ));
     }
 
     #[test]

@@ -66,7 +66,9 @@ struct Rs256Verifier(RsaPublicKeyComponents<Vec<u8>>);
 impl Rs256Verifier {
     fn new(key: &DecodingKey) -> Result<Self, JwtError> {
         match key.kind() {
-            DecodingKeyKind::RsaModulusExponent { n, e } => Ok(Self(RsaPublicKeyComponents { n: n.clone(), e: e.clone() })),
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                Ok(Self(RsaPublicKeyComponents { n: n.clone(), e: e.clone() }))
+            }
             DecodingKeyKind::SecretOrDer(_) => Err(ErrorKind::InvalidKeyFormat.into()),
         }
     }

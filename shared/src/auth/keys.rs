@@ -38,7 +38,8 @@ impl Resource for KeySet {
     }
 
     fn open(_: &Opener) -> Result<Self, ConfigError> {
-        serde_json::from_str(&environment::required(PUBLIC_KEYS)?).map_err(|error| ConfigError::invalid(PUBLIC_KEYS, error))
+        serde_json::from_str(&environment::required(PUBLIC_KEYS)?)
+            .map_err(|error| ConfigError::invalid(PUBLIC_KEYS, error))
     }
 }
 

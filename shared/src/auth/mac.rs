@@ -60,7 +60,6 @@ impl MacKey {
         Ok(hmac::sign(self.key().await?, &message(purpose, parts)).as_ref().to_vec())
     }
 
-
     /// Whether the tag is the message's, in constant time.
     ///
     /// # Errors
@@ -73,7 +72,9 @@ impl MacKey {
         self.key
             .get_or_try_init(async || {
                 let KeyDocument { key } = self.secret.json().await.map_err(ApiError::unavailable)?;
-                let bytes = BASE64URL.decode(key.expose_secret()).map_err(|_| ApiError::internal("the MAC key is not base64url"))?;
+                let bytes = BASE64URL
+                    .decode(key.expose_secret())
+                    .map_err(|_| ApiError::internal("the MAC key is not base64url"))?;
                 Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
             })
             .await

@@ -1,4 +1,4 @@
-//! ID tokens of another issuer (OpenID Connect Core 1.0, 3.1.3.7): verified with the keys that the issuer publishes.
+//! ID tokens of another issuer (`OpenID` Connect Core 1.0, 3.1.3.7): verified with the keys that the issuer publishes.
 //!
 //! Keys are kept as long as the issuer says (`Cache-Control`), fetched anew for a key that is not known, and go on serving while the
 //! issuer cannot be reached.
@@ -150,8 +150,8 @@ fn rsa_key(key: Jwk) -> Option<(String, DecodingKey)> {
 
 /// How long the reply says that it is good.
 fn kept(cache_control: Option<&str>) -> Duration {
-    let directives = cache_control.unwrap_or_default().split(',');
-    let max_age = directives.filter_map(|directive| directive.trim().strip_prefix("max-age=")?.parse().ok()).next();
+    let mut directives = cache_control.unwrap_or_default().split(',');
+    let max_age = directives.find_map(|directive| directive.trim().strip_prefix("max-age=")?.parse().ok());
     max_age.map_or(USUALLY_KEPT, Duration::seconds).clamp(Duration::ZERO, LONGEST_KEPT)
 }
 

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn twelve_to_128_characters_of_any_kind_are_taken() {
-        for good in ["correct-horse", "пароль-надёжный", &"密".repeat(12), &"🔑🐎🔋📎".repeat(32)] {
+        for good in ["correct-horse", "пароль-надёжный", &"密".repeat(12), &"🔑🐎🔋📎".repeat(32)]
+        {
             assert!(is_acceptable(good), "{good}");
         }
         for bad in ["", "eleven-char", &"x".repeat(129), &"密".repeat(129)] {

@@ -60,7 +60,8 @@ impl RefreshToken {
     #[must_use]
     pub fn successor(&self, salt: &Salt) -> Self {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret), salt);
-        let secret = tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes");
+        let mut secret = [0; SECRET];
+        secret.copy_from_slice(tag.as_ref());
         Self { family: self.family, secret }
     }
 }

@@ -47,11 +47,19 @@ pub struct Held {
 
 /// What came of presenting a refresh token.
 pub enum Refreshed {
-    Yes(Held),
+    Yes(Box<Held>),
     /// It is none, or its session is over.
     No,
     /// It was used before: the session is over now.
-    Reused { session_id: Uuid },
+    Reused {
+        session_id: Uuid,
+    },
+}
+
+impl Refreshed {
+    fn yes(session: Session, token: RefreshToken) -> Self {
+        Self::Yes(Box::new(Held { session, token }))
+    }
 }
 
 /// What a client is granted.
@@ -107,13 +115,13 @@ pub async fn refresh(
                 return Ok(Refreshed::Reused { session_id: session.id });
             }
             Presented::JustUsed(salt) => {
-                return Ok(Refreshed::Yes(Held { session, token: presented.successor(&salt) }));
+                return Ok(Refreshed::yes(session, presented.successor(&salt)));
             }
             Presented::Current => {
                 let (salt, mut session) = (ambient.bytes(), session);
                 if sessions::rotate(mongodb, &session, presented, &salt, now).await? {
                     session.generation += 1;
-                    return Ok(Refreshed::Yes(Held { session, token: presented.successor(&salt) }));
+                    return Ok(Refreshed::yes(session, presented.successor(&salt)));
                 }
             }
         }
@@ -171,7 +179,8 @@ pub async fn end_all(
 pub async fn outdate_access_tokens(mongodb: &Mongodb, redis: &Redis, user_id: Uuid) {
     match sessions::generations(mongodb, user_id).await {
         Ok(sessions) => {
-            let revocations: Vec<_> = sessions.into_iter().map(|(id, generation)| Revocation::up_to(id, generation)).collect();
+            let revocations: Vec<_> =
+                sessions.into_iter().map(|(id, generation)| Revocation::up_to(id, generation)).collect();
             revocations::add(redis, &revocations).await;
         }
         Err(error) => tracing::error!(%error, %user_id, "access tokens live on until they expire"),

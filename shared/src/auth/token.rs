@@ -202,7 +202,8 @@ impl TokenVerifier {
             return None;
         }
         let key = self.keys.get(header.kid.as_deref()?)?;
-        let Claims { sub, sid, roles, generation, .. } = jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
+        let Claims { sub, sid, roles, generation, .. } =
+            jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
         Some(AccessToken { caller: Caller { user_id: sub, session_id: sid, roles }, generation })
     }
 }

@@ -37,7 +37,8 @@ impl Precondition for IfMatch {
     fn version(header: Option<&str>) -> Result<u64, ApiError> {
         let tag = header.ok_or(Problem::PreconditionRequired)?;
         let version = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-        version.ok_or_else(|| ApiError::new(Problem::MalformedRequest, "If-Match takes one entity tag, as ETag gave it"))
+        version
+            .ok_or_else(|| ApiError::new(Problem::MalformedRequest, "If-Match takes one entity tag, as ETag gave it"))
     }
 }
 

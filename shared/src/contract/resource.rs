@@ -82,12 +82,20 @@ impl Opener {
     /// # Errors
     /// As [`Resource::open`].
     pub fn get<R: Resource>(&self) -> Result<R, ConfigError> {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&TypeId::of::<R>()).map(|open| open.downcast_ref::<R>().cloned());
+        let opened = self
+            .opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&TypeId::of::<R>())
+            .map(|open| open.downcast_ref::<R>().cloned());
         if let Some(Some(resource)) = opened {
             return Ok(resource);
         }
         let resource = R::open(self)?;
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner).insert(TypeId::of::<R>(), Box::new(resource.clone()));
+        self.opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(TypeId::of::<R>(), Box::new(resource.clone()));
         Ok(resource)
     }
 }

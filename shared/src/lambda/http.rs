@@ -71,22 +71,21 @@ where
         Err(ended @ Ended::Panicked) => Err(ApiError::internal(ended)),
         Err(ended @ Ended::TimedOut) => Err(ApiError::unavailable(ended)),
     };
-    result.map(|mut response| {
-        for (name, value) in counted.iter().flat_map(Counted::headers) {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                response.headers.insert(name, value);
+    match (result, counted) {
+        (Ok(mut response), Some(counted)) => {
+            for (name, value) in counted.headers() {
+                response.headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
             }
+            Ok(response)
         }
-        response
-    })
+        // The account's limit, which is over, says more than the address's.
+        (Err(error), Some(counted)) if error.problem() != Problem::TooManyRequests => Err(counted.told_by(error)),
+        (result, _) => result,
+    }
 }
 
 /// Counts the request against what its address may do, where the endpoint has a limit.
-async fn count<E: Endpoint>(
-    needs: &E::Needs,
-    network: &str,
-    now: OffsetDateTime,
-) -> Result<Option<Counted>, ApiError> {
+async fn count<E: Endpoint>(needs: &E::Needs, network: &str, now: OffsetDateTime) -> Result<Option<Counted>, ApiError> {
     match (E::limiter(needs), E::LIMIT) {
         (Some(limiter), Some(limit)) => limiter.count_address(limit, network, now).await.map(Some),
         _ => Ok(None),

@@ -33,9 +33,9 @@ pub struct SesError(String);
 impl Resource for Ses {
     fn requirements() -> Vec<Requirements> {
         vec![Requirements {
-        environment: &["SOUK_EMAIL_SENDER"],
-        grants: &[Grant { action: "ses:SendEmail", target: Target::EmailIdentity }],
-    }]
+            environment: &["SOUK_EMAIL_SENDER"],
+            grants: &[Grant { action: "ses:SendEmail", target: Target::EmailIdentity }],
+        }]
     }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {

@@ -56,9 +56,9 @@ impl SendError {
 impl<Q: QueueContract> Resource for Queue<Q> {
     fn requirements() -> Vec<Requirements> {
         vec![Requirements {
-        environment: const { &[Q::URL] },
-        grants: const { &[Grant { action: "sqs:SendMessage", target: Target::Queue(Q::NAME) }] },
-    }]
+            environment: const { &[Q::URL] },
+            grants: const { &[Grant { action: "sqs:SendMessage", target: Target::Queue(Q::NAME) }] },
+        }]
     }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {

@@ -146,7 +146,9 @@ impl<'a> Entry<'a> {
     /// What cannot be read counts as a tombstone: the store is asked, and the entry replaced.
     fn parse(text: &'a str) -> Self {
         match text.split_once('\n').and_then(|(head, json)| Some((head.split_at_checked(1)?, json))) {
-            Some((("p", version), json)) => version.parse().map_or(Self::Tombstone, |version| Self::Present(version, json)),
+            Some((("p", version), json)) => {
+                version.parse().map_or(Self::Tombstone, |version| Self::Present(version, json))
+            }
             Some((("a", _), _)) => Self::Absent,
             _ => Self::Tombstone,
         }

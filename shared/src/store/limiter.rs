@@ -83,8 +83,13 @@ impl Counted {
         if !self.is_over() {
             return Ok(self);
         }
-        let error = ApiError::from(Problem::TooManyRequests).after(self.resets_in);
-        Err(self.headers().into_iter().fold(error, |error, (name, value)| error.header(name, value)))
+        Err(self.told_by(ApiError::from(Problem::TooManyRequests).after(self.resets_in)))
+    }
+
+    /// The error with the `RateLimit` headers.
+    #[must_use]
+    pub fn told_by(&self, error: ApiError) -> ApiError {
+        self.headers().into_iter().fold(error, |error, (name, value)| error.header(name, value))
     }
 }
 

@@ -39,9 +39,9 @@ pub struct Mongodb {
 impl Resource for Mongodb {
     fn requirements() -> Vec<Requirements> {
         vec![Requirements {
-        environment: &["SOUK_MONGODB_ENDPOINT", "SOUK_MONGODB_SECRET"],
-        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mongodb") }],
-    }]
+            environment: &["SOUK_MONGODB_ENDPOINT", "SOUK_MONGODB_SECRET"],
+            grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mongodb") }],
+        }]
     }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {

@@ -36,9 +36,9 @@ pub struct Mysql {
 impl Resource for Mysql {
     fn requirements() -> Vec<Requirements> {
         vec![Requirements {
-        environment: &["SOUK_MYSQL_ENDPOINT", "SOUK_MYSQL_SECRET"],
-        grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mysql") }],
-    }]
+            environment: &["SOUK_MYSQL_ENDPOINT", "SOUK_MYSQL_SECRET"],
+            grants: &[Grant { action: "secretsmanager:GetSecretValue", target: Target::Secret("mysql") }],
+        }]
     }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {

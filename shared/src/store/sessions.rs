@@ -218,7 +218,8 @@ pub async fn rotate(
     salt: &Salt,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    let previous = doc! { "hash": binary(token.secret_hash()), "salt": binary(salt.to_vec()), "rotatedAt": to_bson_time(now) };
+    let previous =
+        doc! { "hash": binary(token.secret_hash()), "salt": binary(salt.to_vec()), "rotatedAt": to_bson_time(now) };
     let change = doc! {
         "$set": {
             "tokenHash": binary(token.successor(salt).secret_hash()),
@@ -227,7 +228,8 @@ pub async fn rotate(
         },
         "$inc": { "generation": 1_i64 },
     };
-    let filter = doc! { "_id": to_bson_id(session.id), "tokenHash": binary(token.secret_hash()), "endedAt": Bson::Null };
+    let filter =
+        doc! { "_id": to_bson_id(session.id), "tokenHash": binary(token.secret_hash()), "endedAt": Bson::Null };
     Ok(sessions(mongodb).await?.update_one(filter, change).await?.modified_count == 1)
 }
 

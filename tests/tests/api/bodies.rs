@@ -1,5 +1,6 @@
 //! Bodies that are garbage, or an attack: a clear 4xx, for every endpoint that takes one.
 
+use serde_json::{Value, json};
 use shared::contract::Method;
 use tests::{Call, Stage, people};
 
@@ -14,7 +15,9 @@ fn operations() -> Vec<(String, String)> {
 }
 
 fn call(method: &str, path: &str) -> Call {
-    Call::new(method.parse().unwrap(), path).token(people::admin()).key(&people::new_key())
+    let path = path.replace("{id}", &people::new_key());
+    let call = Call::new(method.parse().unwrap(), path).token(people::admin());
+    call.key(&people::new_key()).header("if-match", "\"1\"")
 }
 
 #[test]
@@ -67,4 +70,54 @@ fn unknown_members_twice_the_same_member_and_other_types_are_a_422() {
     }
     let twice = "{\"email\":\"a@example.com\",\"email\":\"b@example.com\",\"password\":\"correct-horse-battery\"}";
     let _ = call("POST", "/v1/auth/register").json(twice).send().expect_problem(422, "validation-failed");
+}
+
+/// A body that each operation takes, as far as its shape goes.
+fn sample(method: &str, path: &str) -> Value {
+    let (email, password) = (people::new_address(), "correct-horse-battery");
+    match (method, path) {
+        ("POST", "/v1/auth/register") => json!({ "email": email, "password": password }),
+        ("POST", "/v1/auth/login") => json!({ "strategy": "email", "email": email, "password": password }),
+        ("POST", "/v1/auth/otp" | "/v1/auth/password/forgot" | "/v1/auth/verify-email/resend") => {
+            json!({ "email": email })
+        }
+        ("POST", "/v1/auth/verify-email") => json!({ "code": "00000000000000000000000000" }),
+        ("POST", "/v1/auth/refresh") => json!({ "refreshToken": "none" }),
+        ("POST", "/v1/auth/password/reset") => json!({ "code": "00000000000000000000000000", "password": password }),
+        ("PUT", "/v1/auth/password") => json!({ "currentPassword": password, "newPassword": password }),
+        ("PATCH", "/v1/users/me") => json!({ "profile": {} }),
+        ("PATCH", "/v1/users/{id}") => json!({ "disabled": false }),
+        ("POST", "/v1/products") => {
+            json!({ "sku": people::random(), "name": "x", "price": { "amount": 1, "currency": "EUR" }, "stock": 1 })
+        }
+        ("POST", "/v1/orders") => json!({ "lines": [{ "productId": people::new_key(), "quantity": 1 }] }),
+        _ => panic!("no sample of a body for {method} {path}"),
+    }
+}
+
+#[test]
+fn a_role_an_operator_or_a_dotted_name_in_any_body_is_refused() {
+    for (method, path) in operations() {
+        let mut bodies = vec![sample(&method, &path)];
+        if path == "/v1/auth/login" {
+            bodies.push(json!({ "strategy": "otp", "challengeId": people::new_key(), "code": "000000" }));
+            bodies.push(json!({ "strategy": "google", "idToken": "x", "nonce": "x" }));
+        }
+        for body in bodies {
+            for (name, value) in [
+                ("role", json!("admin")),
+                ("isDeleted", json!(false)),
+                ("_id", json!("x")),
+                ("$set", json!({ "roles": ["admin"] })),
+                ("profile.roles", json!(["admin"])),
+                ("__proto__", json!({})),
+            ] {
+                let mut body = body.clone();
+                body[name] = value;
+                let problem = call(&method, &path).json(&body).send().expect_problem(422, "validation-failed");
+                let detail = problem["errors"][0]["detail"].as_str().unwrap();
+                assert!(detail.contains("unknown field"), "{method} {path} with {body}: {problem}");
+            }
+        }
+    }
 }

@@ -48,6 +48,10 @@ impl Api {
         self.call(&Method::POST, path, call)
     }
 
+    pub fn delete(&self, path: &str, token: &str) -> Result<Reply> {
+        self.call(&Method::DELETE, path, Call { token: Some(token), ..Call::default() })
+    }
+
     /// Sends by address with the API's name in `Host`: not every machine resolves names below `localhost`.
     fn call(&self, method: &Method, path: &str, call: Call) -> Result<Reply> {
         let mut request = Request::builder()
@@ -109,7 +113,7 @@ fn short(text: &str) -> String {
     };
     for (key, value) in &mut fields {
         match (key.as_str(), value.as_str()) {
-            ("password", _) => *value = "…".into(),
+            ("password" | "code", _) => *value = "…".into(),
             ("accessToken" | "refreshToken", Some(token)) => {
                 *value = format!("{}…", token.chars().take(12).collect::<String>()).into();
             }

@@ -3,6 +3,7 @@
 //! Each request and reply is shown shortly. The first thing that is not as it should be ends it.
 
 mod client;
+mod identity;
 mod mailbox;
 mod story;
 

@@ -96,7 +96,11 @@ impl Google {
     async fn find_or_make(&self, token: &IdToken, ambient: &Ambient) -> Result<Option<User>, ApiError> {
         let key = format!("{} {}", self.issuer, token.subject);
         if let Some(user) = users::find_by_identity(&self.mongodb, &key).await? {
-            return if user.status == Status::Active { Ok(Some(user)) } else { Err(Problem::InvalidCredentials.into()) };
+            return if user.status == Status::Active {
+                Ok(Some(user))
+            } else {
+                Err(Problem::InvalidCredentials.into())
+            };
         }
         // An address that the issuer has not verified proves nothing, and says nothing about who has it here.
         let email = token.email.as_ref().filter(|_| token.email_verified).ok_or(Problem::InvalidCredentials)?;

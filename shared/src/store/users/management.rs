@@ -11,8 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    ProfileMap, Status, User, UserDocument, change, new_epoch, to_bson_id, to_bson_time, users, visible,
-    visibly,
+    ProfileMap, Status, User, UserDocument, change, new_epoch, to_bson_id, to_bson_time, users, visible, visibly,
 };
 use crate::{
     auth::{Owner, Role, Roles},
@@ -144,8 +143,8 @@ pub async fn manage(
         set.insert("isDisabled", disabled);
     }
     let also = if changes.disabled == Some(true) { new_epoch() } else { Document::new() };
-    let takes_admin = changes.disabled == Some(true)
-        || changes.roles.as_ref().is_some_and(|roles| !roles.0.contains(&Role::Admin));
+    let takes_admin =
+        changes.disabled == Some(true) || changes.roles.as_ref().is_some_and(|roles| !roles.0.contains(&Role::Admin));
     if takes_admin {
         return change_unless_last_admin(mongodb, filter, id, set, also, now).await;
     }

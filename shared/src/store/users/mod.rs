@@ -22,8 +22,8 @@ use uuid::Uuid;
 pub(super) use self::management::ADMINS_GUARD;
 pub use self::{
     credentials::{
-        LoginUser, PasswordProof, Standing, find_by_identity, find_by_reset_code, find_for_login, link_identity,
-        find_with_password, replace_password, set_reset_code, set_verification_code, standing, upgrade_hash, verify_email,
+        LoginUser, PasswordProof, Standing, find_by_identity, find_by_reset_code, find_for_login, find_with_password,
+        link_identity, replace_password, set_reset_code, set_verification_code, standing, upgrade_hash, verify_email,
     },
     management::{Changes, Filter, Managed, Restored, delete, find_any, list, manage, restore, update_profile},
 };

@@ -1,17 +1,28 @@
-//! `/v1/auth`
+//! `/v1/auth`: registering and logging in.
+
+mod google;
+mod otp;
+mod password;
+mod sessions;
+mod verify_email;
 
 use std::fmt::Display;
 
+use garde::Validate;
+use serde::Deserialize;
 use serde_json::json;
 use shared::{
-    auth::{
-        Role, Roles,
-        strategy::{Attempt, Identity, LoginRequest, LoginStrategy, Registry},
-    },
-    error::Problem,
-    store::Mongodb,
+    ambient::Ambient,
+    auth::strategy::{Identity, LoginRequest, LoginStrategy, Registry},
+    error::{ApiError, Problem},
 };
-use tests::{Call, Stage, aws, people, people::PASSWORD};
+use tests::{
+    Call, Stage, aws,
+    function::{self, Function},
+    people,
+    people::PASSWORD,
+};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 fn register(body: impl Display) -> tests::Reply {
@@ -81,8 +92,8 @@ fn a_role_or_an_operator_in_the_body_is_refused() {
 }
 
 #[test]
-fn passwords_have_12_to_128_characters_of_any_kind() {
-    for password in ["", "eleven-char", &"x".repeat(129)] {
+fn passwords_have_12_to_128_characters_of_any_kind_and_are_not_common() {
+    for password in ["", "eleven-char", &"x".repeat(129), "password", "qwertyuiop12", "PasswordPassword"] {
         let body = json!({ "email": people::new_address(), "password": password });
         let problem = register(body).expect_problem(422, "validation-failed");
         assert_eq!(problem["errors"][0]["field"], "password");
@@ -128,31 +139,94 @@ fn a_member_that_comes_twice_is_refused() {
 /// A way to log in that only this test has.
 struct Magic;
 
-impl LoginStrategy for Magic {
-    fn name(&self) -> &'static str {
-        "magic"
-    }
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+struct Spell {
+    #[expect(dead_code, reason = "the registry has read it")]
+    strategy: String,
+    spell: String,
+}
 
-    fn authenticate<'a>(&'a self, request: &'a str) -> Attempt<'a> {
-        Box::pin(async move {
-            if !request.contains("xyzzy") {
-                return Err(Problem::InvalidCredentials.into());
-            }
-            Ok(Identity { user_id: Uuid::nil(), roles: Roles(vec![Role::Customer]) })
-        })
+impl LoginStrategy for Magic {
+    const NAME: &'static str = "magic";
+    type Credentials = Spell;
+
+    async fn authenticate(&self, credentials: Spell, _: &Ambient) -> Result<Identity, ApiError> {
+        match credentials.spell.as_str() {
+            "xyzzy" => Ok(Identity { user_id: Uuid::nil(), epoch: 0 }),
+            _ => Err(Problem::InvalidCredentials.into()),
+        }
     }
 }
 
 #[tokio::test]
-async fn another_way_to_log_in_is_found_by_its_name() {
-    let mongodb: Mongodb = Stage::get().resource();
-    let registry = Registry::new(&mongodb).with(Box::new(Magic));
+async fn a_fourth_way_to_log_in_is_found_by_its_name_beside_the_others() {
+    let ambient = Ambient::system();
+    let registry = Stage::get().resource::<Registry>().with(Magic);
     let request = |text: &str| serde_json::from_str::<LoginRequest>(text).unwrap();
 
-    let identity = registry.authenticate(request(r#"{"strategy":"magic","spell":"xyzzy"}"#)).await.unwrap();
+    let identity = registry.authenticate(request(r#"{"strategy":"magic","spell":"xyzzy"}"#), &ambient).await.unwrap();
     assert_eq!(identity.user_id, Uuid::nil());
-    let refused = registry.authenticate(request(r#"{"strategy":"magic","spell":"abracadabra"}"#)).await;
-    assert_eq!(refused.unwrap_err().problem(), Problem::InvalidCredentials);
+    for (refused, problem) in [
+        (r#"{"strategy":"magic","spell":"abracadabra"}"#, Problem::InvalidCredentials),
+        (r#"{"strategy":"magic","spell":"xyzzy","role":"admin"}"#, Problem::ValidationFailed),
+        (r#"{"strategy":"black-magic"}"#, Problem::ValidationFailed),
+    ] {
+        let error = registry.authenticate(request(refused), &ambient).await.unwrap_err();
+        assert_eq!(error.problem(), problem, "{refused}");
+    }
     let customer = format!(r#"{{"strategy":"email","email":"customer@souk.example","password":"{PASSWORD}"}}"#);
-    assert_eq!(registry.authenticate(request(&customer)).await.unwrap().roles, Roles(vec![Role::Customer]));
+    let identity = registry.authenticate(request(&customer), &ambient).await.unwrap();
+    assert_eq!(identity.user_id.to_string(), people::id_of(people::customer()));
+}
+
+#[test]
+fn attempts_to_log_in_are_limited_by_account_whatever_comes_of_them() {
+    let email = people::new_address();
+    for attempt in 1..=20 {
+        let reply = people::try_log_in(&email, "not-the-password").expect(401);
+        assert!(reply.header("ratelimit").unwrap().starts_with("\"address\";"), "{attempt}: {reply:?}");
+    }
+    let reply = people::try_log_in(&email, "not-the-password");
+    let seconds: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=300).contains(&seconds), "{reply:?}");
+    assert_eq!(reply.header("ratelimit-policy"), Some("\"account\";q=20;w=300"));
+    assert!(reply.header("ratelimit").unwrap().starts_with("\"account\";r=0;t="), "{reply:?}");
+    let _ = reply.expect_problem(429, "too-many-requests");
+    // In another case it is the same account; another account is not held up.
+    let _ = people::try_log_in(&email.to_uppercase(), "not-the-password").expect(429);
+    let _ = people::try_log_in(&people::new_address(), "not-the-password").expect(401);
+}
+
+#[test]
+fn registrations_and_mails_are_limited_by_account() {
+    let email = people::new_address();
+    let registration = json!({ "email": email, "password": PASSWORD });
+    let address = json!({ "email": email });
+    for (path, body) in
+        [("/v1/auth/register", &registration), ("/v1/auth/password/forgot", &address), ("/v1/auth/otp", &address)]
+    {
+        for _ in 0..5 {
+            let _ = Call::post(path).json(body).send().expect(202);
+        }
+        let _ = Call::post(path).json(body).send().expect_problem(429, "too-many-requests");
+    }
+}
+
+#[test]
+fn requests_are_limited_by_address_too() {
+    // The binary itself, with the limits that a deployment has: on the stage everybody comes from one address.
+    let function = Function::start("auth-login", &[]);
+    let attempt = |address: &str| {
+        let body = json!({ "strategy": "email", "email": people::new_address(), "password": "not-the-password" });
+        let event = function::from_address(aws::http_event("POST /v1/auth/login", &body), address);
+        function.invoke(&event)["statusCode"].as_u64().unwrap()
+    };
+    // Of one customer's IPv6 network, each time another address.
+    let mut statuses: Vec<u64> = (0..101).map(|number| attempt(&format!("2001:db8:0:7::{number:x}"))).collect();
+    assert_eq!(statuses.pop(), Some(429));
+    assert!(statuses.iter().all(|&status| status == 401), "{statuses:?}");
+    assert_eq!(attempt("2001:db8:0:8::1"), 401);
+    assert_eq!(attempt("192.0.2.1"), 401);
 }
