@@ -117,7 +117,7 @@ impl Function {
 
     fn expect_running(&self, start: Instant) {
         if let Ok(Some(status)) = locked(&self.process).try_wait() {
-            panic!("{} ended before it answered: {status}; it says why above", self.name);
+            panic!("{} ended before it answered: {status}; what it logged is above", self.name);
         }
         assert!(start.elapsed() < TIME_LIMIT, "{} does not answer", self.name);
     }
@@ -255,7 +255,7 @@ fn number(text: &str, radix: u32) -> io::Result<usize> {
 
 fn response(status: u16, headers: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status} .\r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+    format!("HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
 /// What a thread has locked that panicked is as good as it was.

@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn what_the_store_cannot_hold_or_would_take_for_an_operator_is_refused() {
         let mut deep = json!(1);
-        for _ in 0..8 {
+        for _ in 0..9 {
             deep = json!({ "a": deep });
         }
         for bad in [

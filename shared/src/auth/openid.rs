@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use super::jwt;
-use crate::{email::EmailAddress, http_client};
+use crate::{email::EmailAddress, error::ApiError, http_client};
 
 /// How long the issuer may take to answer.
 const PATIENCE: StdDuration = StdDuration::from_secs(3);
@@ -36,6 +36,8 @@ pub struct IdToken {
 
 #[derive(Deserialize)]
 struct Claims {
+    #[expect(dead_code, reason = "checked by the library; one text, since a token for others too is not for us alone")]
+    aud: String,
     sub: String,
     nonce: String,
     #[serde(default)]
@@ -106,15 +108,21 @@ impl OpenIdIssuer {
     }
 
     /// What the token says, or `None` for whatever is not a token of this issuer for us that is valid now.
-    pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Option<IdToken> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
-        let key = self.key(header.kid.as_deref()?, now).await?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &self.validation).ok()?.claims;
-        let Claims { sub, nonce, email, email_verified } = claims;
-        Some(IdToken { subject: sub, email, email_verified, nonce })
+    ///
+    /// # Errors
+    /// When the issuer's keys have not been had yet, and cannot be had now.
+    pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Option<IdToken>, ApiError> {
+        let header = jsonwebtoken::decode_header(token).ok();
+        let Some(key_id) = header.and_then(|header| header.kid) else { return Ok(None) };
+        let Some(key) = self.key(&key_id, now).await? else { return Ok(None) };
+        let decoded = jsonwebtoken::decode::<Claims>(token, &key, &self.validation);
+        Ok(decoded.ok().map(|token| {
+            let Claims { sub, nonce, email, email_verified, .. } = token.claims;
+            IdToken { subject: sub, email, email_verified, nonce }
+        }))
     }
 
-    async fn key(&self, id: &str, now: OffsetDateTime) -> Option<DecodingKey> {
+    async fn key(&self, id: &str, now: OffsetDateTime) -> Result<Option<DecodingKey>, ApiError> {
         // Held while the keys are fetched: whoever else needs them waits for the same answer.
         let mut keys = self.keys.lock().await;
         let is_fresh = keys.fresh_until.is_some_and(|until| now < until);
@@ -129,7 +137,10 @@ impl OpenIdIssuer {
                 Err(reason) => tracing::warn!(reason, "the issuer's keys as they were before"),
             }
         }
-        keys.by_id.get(id).cloned()
+        if keys.fresh_until.is_none() {
+            return Err(ApiError::unavailable("the issuer's keys cannot be had"));
+        }
+        Ok(keys.by_id.get(id).cloned())
     }
 
     async fn fetch(&self) -> Result<(HashMap<String, DecodingKey>, Duration), String> {

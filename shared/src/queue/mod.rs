@@ -1,5 +1,6 @@
 //! Queues: each with the type of its messages, shared by those who send and the one who consumes.
 
+mod backoff;
 mod sqs;
 
 use std::future::Future;
@@ -7,7 +8,10 @@ use std::future::Future;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-pub use self::sqs::{Queue, SendError};
+pub use self::{
+    backoff::backoff,
+    sqs::{Queue, SendError},
+};
 use crate::{error::ApiError, store::StoreError, telemetry::Trace};
 
 /// A queue's declaration.

@@ -22,6 +22,11 @@ const PATIENCE: Duration = Duration::minutes(10);
 const ATTEMPTS: u32 = 5;
 const PURPOSE: &str = "login-code";
 
+/// Opens KEYS[1] for the account ARGV[1], for ARGV[2] seconds.
+const OPEN: &str = "\
+redis.call('HSET', KEYS[1], 'account', ARGV[1]) \
+return redis.call('EXPIRE', KEYS[1], ARGV[2])";
+
 /// Gives KEYS[1] the tag ARGV[1] for ARGV[2] seconds, if it is there.
 const ISSUE: &str = "\
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end \
@@ -56,10 +61,9 @@ fn key(challenge_id: Uuid) -> String {
 /// When Redis does not answer.
 #[tracing::instrument(name = "login_codes.open", skip_all)]
 pub async fn open(redis: &Redis, challenge_id: Uuid, account: &str) -> Result<(), StoreError> {
-    let key = key(challenge_id);
-    let mut open = redis::cmd("HSET");
-    redis.repeatable::<()>(open.arg(&key).arg("account").arg(account)).await?;
-    redis.repeatable(redis::cmd("EXPIRE").arg(&key).arg(PATIENCE.whole_seconds())).await
+    let mut command = redis::cmd("EVAL");
+    command.arg(OPEN).arg(1).arg(key(challenge_id)).arg(account).arg(PATIENCE.whole_seconds());
+    redis.repeatable::<()>(&command).await
 }
 
 /// Gives the challenge a code. Whether it was still open.

@@ -23,6 +23,7 @@ use crate::{
     error::{ApiError, Problem},
     store::{
         Mongodb, Redis,
+        cache::{self, Key},
         sessions::EndReason,
         users::{self, Inserted, NewUser, Status, User},
     },
@@ -78,7 +79,7 @@ impl LoginStrategy for Google {
 
     async fn authenticate(&self, credentials: GoogleCredentials, ambient: &Ambient) -> Result<Identity, ApiError> {
         let GoogleCredentials { id_token, nonce, .. } = credentials;
-        let token = self.openid.verify(id_token.expose_secret(), ambient.now()).await;
+        let token = self.openid.verify(id_token.expose_secret(), ambient.now()).await?;
         let token = token.filter(|token| token.nonce == hash(&nonce)).ok_or(Problem::InvalidCredentials)?;
         // Somebody may have taken the identity or the address since we looked: then we find whom.
         for _ in 0..3 {
@@ -115,12 +116,14 @@ impl Google {
 
     async fn link(&self, user: &User, key: &str, ambient: &Ambient) -> Result<Option<User>, ApiError> {
         let linked = users::link_identity(&self.mongodb, user, key, ambient.now()).await?;
-        if linked.is_some() && !user.email_verified {
+        let Some(linked) = linked else { return Ok(None) };
+        cache::invalidate(&self.redis, Key::user(linked.id), linked.version).await;
+        if !user.email_verified {
             // Whoever registered with this address has not shown that it is theirs; now somebody else has.
             let (reason, now) = (EndReason::AccessWithdrawn, ambient.now());
             session::end_all(&self.mongodb, &self.redis, user.id, None, reason, now).await;
         }
-        Ok(linked)
+        Ok(Some(linked))
     }
 
     async fn make(&self, email: &EmailAddress, key: String, ambient: &Ambient) -> Result<Option<User>, ApiError> {
