@@ -62,7 +62,7 @@ pub fn header() -> Value {
 pub fn claims(user_id: Uuid, session_id: Uuid, roles: &str) -> Value {
     let now = now();
     json!({
-        "iss": "souk-local", "aud": "souk-api", "sub": user_id, "sid": session_id, "gen": 0, "jti": shared::ambient::Ambient::system().id(),
+        "iss": "souk-local", "aud": "souk-api", "sub": user_id, "sid": session_id, "gen": 0, "jti": id(),
         "roles": [roles], "iat": now, "nbf": now, "exp": now + 600,
     })
 }
@@ -81,6 +81,12 @@ pub fn expired(user_id: Uuid, session_id: Uuid, roles: &str) -> String {
         claims[name] = json!(value);
     }
     stage_key().sign(&header().to_string(), &claims.to_string())
+}
+
+/// A new id.
+#[must_use]
+pub fn id() -> Uuid {
+    shared::ambient::Ambient::system().id()
 }
 
 /// Seconds since 1970.
