@@ -67,7 +67,7 @@ where
     let request = Request::<E>::read(event, call.ambient, trace)?;
     let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
     let result = match contained(handler(call.needs, request), call.time_left).await {
-        Ok(result) => result?.into().into_response(E::STATUS),
+        Ok(result) => result.and_then(|reply| reply.into().into_response(E::STATUS)),
         Err(ended @ Ended::Panicked) => Err(ApiError::internal(ended)),
         Err(ended @ Ended::TimedOut) => Err(ApiError::unavailable(ended)),
     };
