@@ -28,6 +28,9 @@ pub fn customer() -> &'static str {
     &TOKEN
 }
 
+/// What a test with many requests takes at most.
+const ROOM: Duration = Duration::from_secs(30);
+
 /// An address that nobody has.
 #[must_use]
 pub fn new_address() -> String {
@@ -148,6 +151,15 @@ pub fn register_with_roles(roles: &Value) -> String {
     let id = id_of(&log_in(&email));
     let _ = manage(admin(), &id, &json!({ "roles": roles })).expect(200);
     email
+}
+
+/// Limits are counted in fixed windows. Where this one is nearly over, waits for the next: a test's requests shall be in one.
+pub fn wait_for_room(window: Duration) {
+    let (window, now) = (window.as_secs(), crate::tokens::now().unsigned_abs());
+    let left = Duration::from_secs(window - now % window);
+    if left < ROOM {
+        std::thread::sleep(left);
+    }
 }
 
 /// The code in the mail to this address that has this phrase before it.

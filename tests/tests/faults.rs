@@ -58,6 +58,7 @@ async fn while_redis_hangs_reads_and_orders_are_answered_by_the_stores() {
 #[tokio::test]
 async fn while_redis_hangs_nobody_is_uncounted_and_nobody_is_shut_out() {
     let _alone = ALONE.lock().await;
+    people::wait_for_room(Duration::from_mins(5));
     let (email, victim) = (people::register(), people::new_address());
     let token = people::log_in(&email);
     // So that no environment has to start while it is slow.

@@ -296,16 +296,24 @@ impl From<UserStatus> for Status {
     }
 }
 
-/// What changes of a user; what is left out stays.
+/// What changes of a user: at least one of them; what is left out stays.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
+#[garde(custom(some_change))]
 pub struct UserChanges {
     /// All the roles that the user then has: at least one, none twice.
     #[garde(inner(custom(some_roles)))]
     pub roles: Option<Roles>,
     /// Whether the user is kept out.
     pub disabled: Option<bool>,
+}
+
+fn some_change(changes: &UserChanges, (): &()) -> garde::Result {
+    match changes {
+        UserChanges { roles: None, disabled: None } => Err(garde::Error::new("has to change something")),
+        _ => Ok(()),
+    }
 }
 
 fn some_roles(roles: &Roles, (): &()) -> garde::Result {

@@ -174,7 +174,7 @@ fn nobody_changes_their_own_roles_or_status() {
     let email = people::register_with_roles(&json!(["admin"]));
     let token = people::log_in(&email);
     let id = people::id_of(&token);
-    for changes in [json!({ "roles": ["customer"] }), json!({ "disabled": true }), json!({})] {
+    for changes in [json!({ "roles": ["customer"] }), json!({ "disabled": true })] {
         let _ = people::manage(&token, &id, &changes).expect_problem(403, "forbidden");
     }
     let _ = delete(&id).expect(204);
@@ -184,6 +184,7 @@ fn nobody_changes_their_own_roles_or_status() {
 fn changes_that_cannot_be_are_refused() {
     let (_, id, _) = somebody();
     for changes in [
+        json!({}),
         json!({ "roles": [] }),
         json!({ "roles": ["customer", "customer"] }),
         json!({ "roles": ["root"] }),

@@ -6,7 +6,7 @@ mod password;
 mod sessions;
 mod verify_email;
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use garde::Validate;
 use serde::Deserialize;
@@ -183,6 +183,7 @@ async fn a_fourth_way_to_log_in_is_found_by_its_name_beside_the_others() {
 
 #[test]
 fn attempts_to_log_in_are_limited_by_account_whatever_comes_of_them() {
+    people::wait_for_room(Duration::from_mins(5));
     let email = people::new_address();
     for attempt in 1..=20 {
         let reply = people::try_log_in(&email, "not-the-password").expect(401);
@@ -201,6 +202,7 @@ fn attempts_to_log_in_are_limited_by_account_whatever_comes_of_them() {
 
 #[test]
 fn registrations_and_mails_are_limited_by_account() {
+    people::wait_for_room(Duration::from_mins(15));
     let email = people::new_address();
     let registration = json!({ "email": email, "password": PASSWORD });
     let address = json!({ "email": email });
@@ -216,6 +218,7 @@ fn registrations_and_mails_are_limited_by_account() {
 
 #[test]
 fn requests_are_limited_by_address_too() {
+    people::wait_for_room(Duration::from_mins(5));
     // The binary itself, with the limits that a deployment has: on the stage everybody comes from one address.
     let function = Function::start("auth-login", &[]);
     let attempt = |address: &str| {

@@ -14,7 +14,6 @@ use shared::{
 use tests::{
     Call, Reply, Stage, aws, people,
     people::{LoggedIn, PASSWORD},
-    tokens,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -65,15 +64,6 @@ fn expect_limit(reply: Reply, policy: &str) {
     assert_eq!(header("ratelimit-policy"), policy);
     assert_eq!(header("ratelimit"), format!("\"account\";r=0;t={seconds}"));
     let _ = reply.expect_problem(429, "too-many-requests");
-}
-
-/// Limits are counted in fixed windows. Where this one is nearly over, waits for the next: a test's requests shall be in one.
-fn wait_for_room(window: Duration) {
-    let (window, now) = (window.as_secs(), tokens::now().unsigned_abs());
-    let left = Duration::from_secs(window - now % window);
-    if left < PATIENCE {
-        std::thread::sleep(left);
-    }
 }
 
 #[test]
@@ -162,7 +152,7 @@ fn guesses_in_parallel_kill_a_code_but_not_the_account() {
 #[test]
 fn guesses_are_counted_over_all_codes_of_an_account() {
     let email = people::register();
-    wait_for_room(Duration::from_hours(1));
+    people::wait_for_room(Duration::from_hours(1));
     let codes = [(); 3].map(|()| request_code(&email));
     for (challenge, code) in &codes[..2] {
         for number in 0..5 {
@@ -180,7 +170,7 @@ fn guesses_are_counted_over_all_codes_of_an_account() {
 
 #[test]
 fn a_sixth_code_in_a_quarter_of_an_hour_is_refused_for_every_address() {
-    wait_for_room(Duration::from_mins(15));
+    people::wait_for_room(Duration::from_mins(15));
     for email in [people::new_address(), people::register()] {
         for _ in 0..5 {
             let _ = ask(&email).expect(202);

@@ -1,5 +1,7 @@
 //! `/v1/auth/password`
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::{Call, Reply, aws, people, people::PASSWORD};
 use ureq::http::Method;
@@ -91,6 +93,7 @@ fn a_changed_password_ends_the_other_sessions_and_keeps_this_one() {
 
 #[test]
 fn guesses_of_the_present_password_are_limited() {
+    people::wait_for_room(Duration::from_mins(5));
     let token = people::log_in(&people::register());
     for _ in 0..10 {
         let _ = change(&token, "not-the-password", NEW).expect(401);
