@@ -61,6 +61,8 @@ problems! {
     SkuTaken = 409 "sku-taken" "The SKU is taken",
     /// At least one product has fewer units than were ordered. Nothing was changed.
     OutOfStock = 409 "out-of-stock" "Not enough in stock",
+    /// The order has another status by now, from which it cannot get there. Nothing was changed.
+    InvalidTransition = 409 "invalid-transition" "The order cannot become that",
     /// Somebody else has this e-mail address.
     EmailTaken = 409 "email-taken" "The e-mail address is taken",
     /// There has to be an admin, and this is the last one.

@@ -11,10 +11,14 @@ use crate::{
     error::{ApiError, Problem},
 };
 
-/// How many items a page has if the client does not say.
-pub const DEFAULT_LIMIT: u32 = 20;
 /// The most items of a page.
 pub const MAX_LIMIT: u32 = 100;
+/// How many items a page has if the client does not say.
+#[must_use]
+pub const fn default_limit() -> u32 {
+    20
+}
+
 const PURPOSE: &str = "cursor";
 /// Bytes of the tag that a cursor begins with.
 const TAG: usize = 32;
@@ -57,15 +61,20 @@ async fn seal(mac: &MacKey, list: &str, position: &impl Serialize) -> Result<Str
     Ok(BASE64URL.encode([tag, position].concat()))
 }
 
-/// The position that a cursor of this list says.
+/// The position that a cursor of this list says; none without a cursor.
 ///
 /// # Errors
 /// [`Problem::InvalidCursor`] for one that is not; when the key cannot be had.
-pub async fn open<P: DeserializeOwned>(mac: &MacKey, list: &str, cursor: &str) -> Result<P, ApiError> {
+pub async fn position<P: DeserializeOwned>(
+    mac: &MacKey,
+    list: &str,
+    cursor: Option<&str>,
+) -> Result<Option<P>, ApiError> {
+    let Some(cursor) = cursor else { return Ok(None) };
     let bytes = BASE64URL.decode(cursor).map_err(|_| Problem::InvalidCursor)?;
     let (tag, position) = bytes.split_at_checked(TAG).ok_or(Problem::InvalidCursor)?;
     if !mac.verify(PURPOSE, &[list.as_bytes(), position], tag).await? {
         return Err(Problem::InvalidCursor.into());
     }
-    serde_json::from_slice(position).map_err(|_| Problem::InvalidCursor.into())
+    serde_json::from_slice(position).map(Some).map_err(|_| Problem::InvalidCursor.into())
 }

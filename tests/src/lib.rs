@@ -7,6 +7,7 @@ pub mod client;
 pub mod declared;
 pub mod function;
 pub mod people;
+pub mod proxy;
 pub mod stage;
 pub mod template;
 pub mod tokens;

@@ -5,13 +5,15 @@ use std::collections::HashSet;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    contract::{Keyed, User},
+    auth::{MacKey, Scope, permission::OrdersFulfil},
+    contract::{IdPath, Keyed, Requires, User},
     endpoint,
     money::Money,
+    page::{MAX_LIMIT, Page, default_limit},
     queue::{EmailQueue, Queue},
     store::{Mysql, Redis, orders},
 };
@@ -26,6 +28,51 @@ endpoint! {
         reply: 201 Order,
         problems: [OutOfStock, RequestInProgress, IdempotencyKeyReused],
         needs: { mysql: Mysql, redis: Redis, email: Queue<EmailQueue> },
+    }
+}
+
+endpoint! {
+    /// The caller's orders, the newest first; everybody's for those who may see them.
+    OrdersList = "orders-list" GET "/v1/orders" {
+        access: User,
+        query: OrderQuery,
+        reply: 200 Page<Order>,
+        problems: [InvalidCursor, ValidationFailed],
+        needs: { mysql: Mysql, mac: MacKey },
+    }
+}
+
+endpoint! {
+    /// One of the caller's orders; anybody's for those who may see them.
+    OrdersGet = "orders-get" GET "/v1/orders/{id}" {
+        access: User,
+        path: IdPath,
+        reply: 200 Order,
+        problems: [NotFound],
+        needs: { mysql: Mysql },
+    }
+}
+
+endpoint! {
+    /// Takes the caller's order back before it ships, and returns its stock. Again changes nothing more.
+    OrdersCancel = "orders-cancel" POST "/v1/orders/{id}/cancel" {
+        access: User,
+        path: IdPath,
+        reply: 200 Order,
+        problems: [NotFound, InvalidTransition],
+        needs: { mysql: Mysql, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Confirms, ships or delivers an order. Again changes nothing more.
+    OrdersStatus = "orders-status" PATCH "/v1/orders/{id}/status" {
+        access: Requires<OrdersFulfil>,
+        path: IdPath,
+        body: Progress,
+        reply: 200 Order,
+        problems: [NotFound, InvalidTransition],
+        needs: { mysql: Mysql },
     }
 }
 
@@ -64,6 +111,8 @@ fn none_twice(lines: &[NewLine], (): &()) -> garde::Result {
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
     pub status: OrderStatus,
     pub items: Vec<OrderItem>,
     pub total: Money,
@@ -84,18 +133,92 @@ pub struct OrderItem {
 }
 
 /// Where an order stands.
-#[derive(Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderStatus {
     /// Taken; the stock is reserved.
     Pending,
+    /// Somebody works on it.
+    Confirmed,
+    /// On its way: it cannot be cancelled any more.
+    Shipped,
+    Delivered,
+    /// Taken back; the stock is free again.
+    Cancelled,
 }
 
 impl From<orders::Status> for OrderStatus {
     fn from(status: orders::Status) -> Self {
         match status {
             orders::Status::Pending => Self::Pending,
+            orders::Status::Confirmed => Self::Confirmed,
+            orders::Status::Shipped => Self::Shipped,
+            orders::Status::Delivered => Self::Delivered,
+            orders::Status::Cancelled => Self::Cancelled,
         }
+    }
+}
+
+impl From<OrderStatus> for orders::Status {
+    fn from(status: OrderStatus) -> Self {
+        match status {
+            OrderStatus::Pending => Self::Pending,
+            OrderStatus::Confirmed => Self::Confirmed,
+            OrderStatus::Shipped => Self::Shipped,
+            OrderStatus::Delivered => Self::Delivered,
+            OrderStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// How an order goes on. Cancelling has an endpoint of its own.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct Progress {
+    pub status: NextStatus,
+}
+
+/// What an order may become on its way.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NextStatus {
+    Confirmed,
+    Shipped,
+    Delivered,
+}
+
+impl From<NextStatus> for orders::Status {
+    fn from(next: NextStatus) -> Self {
+        match next {
+            NextStatus::Confirmed => Self::Confirmed,
+            NextStatus::Shipped => Self::Shipped,
+            NextStatus::Delivered => Self::Delivered,
+        }
+    }
+}
+
+/// Which orders to list.
+#[derive(Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct OrderQuery {
+    /// Only orders with this status.
+    pub status: Option<OrderStatus>,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many orders at most: 1 to 100.
+    #[garde(range(min = 1, max = MAX_LIMIT))]
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    #[serde(default = "default_limit")]
+    pub limit: u32,
+}
+
+impl OrderQuery {
+    /// Names the list that cursors belong to: another's, or one with another filter, is another list.
+    #[must_use]
+    pub fn list(&self, scope: Scope) -> String {
+        format!("orders {scope:?} {:?}", self.status)
     }
 }
 
@@ -108,6 +231,7 @@ impl From<&orders::Order> for Order {
         };
         Self {
             id: order.id,
+            user_id: order.user_id,
             status: order.status.into(),
             items: order.items.iter().map(item).collect(),
             total: order.total,

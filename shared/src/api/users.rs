@@ -15,7 +15,7 @@ use crate::{
     contract::{IdPath, IfMatch, NoContent, Requires, User},
     email::EmailAddress,
     endpoint,
-    page::{DEFAULT_LIMIT, MAX_LIMIT, Page},
+    page::{MAX_LIMIT, Page, default_limit},
     store::{
         Mongodb, Redis,
         users::{self, ProfileMap, Status},
@@ -221,10 +221,6 @@ pub struct UserQuery {
     #[param(minimum = 1, maximum = 100, default = 20)]
     #[serde(default = "default_limit")]
     pub limit: u32,
-}
-
-const fn default_limit() -> u32 {
-    DEFAULT_LIMIT
 }
 
 impl UserQuery {

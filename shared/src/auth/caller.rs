@@ -4,7 +4,7 @@ use aws_lambda_events::apigw::ApiGatewayRequestAuthorizer;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Permission, Roles};
+use super::{Permission, Roles, permission::Named};
 
 /// A user who came with a valid access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,13 @@ impl Owner {
     }
 }
 
+/// Whose things a caller may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Own(Owner),
+    Everybody,
+}
+
 /// The authorizer's context: text only, since that is what reaches every kind of integration.
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
 pub struct CallerContext {
@@ -40,6 +47,12 @@ impl Caller {
     #[must_use]
     pub const fn owner(&self) -> Owner {
         Owner(self.user_id)
+    }
+
+    /// Everybody's things with the permission `P`, else the caller's own.
+    #[must_use]
+    pub fn scope<P: Named>(&self) -> Scope {
+        if self.may(P::PERMISSION) { Scope::Everybody } else { Scope::Own(self.owner()) }
     }
 
     #[must_use]

@@ -13,6 +13,6 @@ pub mod session;
 pub mod strategy;
 pub mod token;
 
-pub use caller::{Caller, CallerContext, Owner};
+pub use caller::{Caller, CallerContext, Owner, Scope};
 pub use mac::MacKey;
 pub use permission::{Permission, Role, Roles};

@@ -36,6 +36,10 @@ macro_rules! permissions {
 permissions! {
     /// Create, change, restock and delete products.
     ProductsWrite = "products:write",
+    /// See everybody's orders.
+    OrdersReadAll = "orders:read-all",
+    /// Confirm, ship and deliver orders.
+    OrdersFulfil = "orders:fulfil",
     /// See all users.
     UsersRead = "users:read",
     /// Change roles, disable, delete and restore users.
@@ -60,7 +64,7 @@ impl Role {
     pub const fn permissions(self) -> &'static [Permission] {
         match self {
             Self::Customer => &[],
-            Self::Staff => &[Permission::ProductsWrite],
+            Self::Staff => &[Permission::ProductsWrite, Permission::OrdersReadAll, Permission::OrdersFulfil],
             Self::Admin => Permission::ALL,
         }
     }

@@ -1,11 +1,28 @@
 //! The `orders` and `order_items` tables.
+//!
+//! ```text
+//! pending ──▶ confirmed ──▶ shipped ──▶ delivered
+//!    └────────────┴──▶ cancelled: the stock returns, once
+//! ```
+//!
+//! Whoever changes an order locks its row, then those of its products in the order of their ids; whoever places one locks products
+//! only, in the same order. So nobody waits in a circle.
 
-use sqlx::{MySqlConnection, QueryBuilder};
+use std::collections::HashMap;
+
+use sqlx::{MySql, MySqlConnection, QueryBuilder, Row, mysql::MySqlRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Contention, Mysql, StoreError, idempotency::Claim, outbox, products};
-use crate::{error::ApiError, money::Money, queue::Outgoing};
+use crate::{
+    auth::{Owner, Scope},
+    error::ApiError,
+    money::{Currency, Money},
+    queue::Outgoing,
+};
+
+const COLUMNS: &str = "id, user_id, status, total_minor, currency, created_at, updated_at";
 
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,19 +46,61 @@ pub struct Item {
     pub unit_price: Money,
 }
 
-/// Where an order stands: `pending → confirmed → shipped → delivered`, or `cancelled` before it ships.
+/// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Pending,
+    Confirmed,
+    Shipped,
+    Delivered,
+    Cancelled,
 }
 
 impl Status {
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Confirmed, Self::Shipped, Self::Delivered, Self::Cancelled];
+
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Confirmed => "confirmed",
+            Self::Shipped => "shipped",
+            Self::Delivered => "delivered",
+            Self::Cancelled => "cancelled",
         }
     }
+
+    /// Whether an order that stands here may become `next`.
+    #[must_use]
+    pub const fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Pending, Self::Confirmed | Self::Cancelled)
+                | (Self::Confirmed, Self::Shipped | Self::Cancelled)
+                | (Self::Shipped, Self::Delivered)
+        )
+    }
+
+    fn parse(text: &str) -> Result<Self, sqlx::Error> {
+        let status = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        status.ok_or_else(|| sqlx::Error::Decode(format!("not the status of an order: {text}").into()))
+    }
+}
+
+/// What came of changing an order.
+#[derive(Debug)]
+pub enum Changed {
+    Yes {
+        order: Order,
+        /// What the versions of products are now whose stock changed.
+        product_versions: Vec<(Uuid, u64)>,
+    },
+    /// It had this status before.
+    Already(Order),
+    /// It may not have this status any more, or not yet.
+    Refused(Status),
+    /// There is no such order, or it is somebody else's.
+    NotFound,
 }
 
 /// What somebody wants to buy.
@@ -151,6 +210,193 @@ fn price(new: &NewOrder, lines: &[(Uuid, u32)], products: &[products::Locked]) -
     Ok(Order { id, user_id, status: Status::Pending, items, total, created_at: now, updated_at: now })
 }
 
+/// The order with this id, if it is in the scope.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "orders.find", skip_all)]
+pub async fn find(mysql: &Mysql, scope: Scope, id: Uuid) -> Result<Option<Order>, StoreError> {
+    let mut query = select(scope);
+    query.push(" AND id = ").push_bind(id);
+    let rows = query.build().fetch_all(mysql.pool().await?).await?;
+    Ok(with_items(mysql, &rows).await?.pop())
+}
+
+/// The orders in the scope, with this status if one is given, the newest first, after the order with the id `after`.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "orders.list", skip_all)]
+pub async fn list(
+    mysql: &Mysql,
+    scope: Scope,
+    status: Option<Status>,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<Order>, StoreError> {
+    let mut query = listing(scope, status, after, limit);
+    let rows = query.build().fetch_all(mysql.pool().await?).await?;
+    with_items(mysql, &rows).await
+}
+
+/// How the database finds a list: the lines of `EXPLAIN`, as `type key rows Extra`.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn explain_list(
+    mysql: &Mysql,
+    scope: Scope,
+    status: Option<Status>,
+    after: Option<Uuid>,
+) -> Result<Vec<String>, StoreError> {
+    let mut query = QueryBuilder::new("EXPLAIN ");
+    listing_into(&mut query, scope, status, after, 21);
+    let rows = query.build().persistent(false).fetch_all(mysql.pool().await?).await?;
+    let text = |row: &MySqlRow, name: &str| row.try_get::<Option<String>, _>(name).ok().flatten().unwrap_or_default();
+    Ok(rows.iter().map(|row| format!("{} {} {}", text(row, "type"), text(row, "key"), text(row, "Extra"))).collect())
+}
+
+/// Takes the owner's order back, and returns its stock. Twice does nothing more.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "orders.cancel", skip_all)]
+pub async fn cancel(mysql: &Mysql, owner: Owner, id: Uuid, now: OffsetDateTime) -> Result<Changed, StoreError> {
+    change(mysql, Scope::Own(owner), id, Status::Cancelled, now).await
+}
+
+/// Moves anybody's order on.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "orders.advance", skip_all)]
+pub async fn advance(mysql: &Mysql, id: Uuid, next: Status, now: OffsetDateTime) -> Result<Changed, StoreError> {
+    change(mysql, Scope::Everybody, id, next, now).await
+}
+
+async fn change(
+    mysql: &Mysql,
+    scope: Scope,
+    id: Uuid,
+    next: Status,
+    now: OffsetDateTime,
+) -> Result<Changed, StoreError> {
+    let mut transaction = mysql.begin().await?;
+    let mut query = select(scope);
+    query.push(" AND id = ").push_bind(id).push(" FOR UPDATE");
+    let Some(row) = query.build().fetch_optional(&mut *transaction).await? else { return Ok(Changed::NotFound) };
+    let items = items(&mut transaction, std::slice::from_ref(&row)).await?;
+    let mut order = order(&row, items.into_values().next().unwrap_or_default())?;
+    if order.status == next {
+        return Ok(Changed::Already(order));
+    }
+    if !order.status.may_become(next) {
+        return Ok(Changed::Refused(order.status));
+    }
+    sqlx::query("UPDATE orders SET status = ?, version = version + 1, updated_at = ? WHERE id = ?")
+        .bind(next.as_str())
+        .bind(now)
+        .bind(id)
+        .execute(&mut *transaction)
+        .await?;
+    let mut product_versions = Vec::new();
+    if next == Status::Cancelled {
+        for item in &order.items {
+            let version = products::put_back(&mut transaction, item.product_id, item.quantity, now).await?;
+            product_versions.push((item.product_id, version));
+        }
+    }
+    transaction.commit().await?;
+    (order.status, order.updated_at) = (next, now);
+    Ok(Changed::Yes { order, product_versions })
+}
+
+fn select(scope: Scope) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("");
+    select_into(&mut query, scope);
+    query
+}
+
+/// `SELECT … WHERE` what is in the scope; more conditions can be added.
+fn select_into(query: &mut QueryBuilder<MySql>, scope: Scope) {
+    query.push("SELECT ").push(COLUMNS).push(" FROM orders WHERE ");
+    match scope {
+        Scope::Own(owner) => query.push("user_id = ").push_bind(owner.user_id()),
+        Scope::Everybody => query.push("TRUE"),
+    };
+}
+
+fn listing(scope: Scope, status: Option<Status>, after: Option<Uuid>, limit: u32) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("");
+    listing_into(&mut query, scope, status, after, limit);
+    query
+}
+
+fn listing_into(
+    query: &mut QueryBuilder<MySql>,
+    scope: Scope,
+    status: Option<Status>,
+    after: Option<Uuid>,
+    limit: u32,
+) {
+    select_into(query, scope);
+    if let Some(status) = status {
+        query.push(" AND status = ").push_bind(status.as_str());
+    }
+    if let Some(after) = after {
+        query.push(" AND id < ").push_bind(after);
+    }
+    query.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+}
+
+/// Orders in the order of their rows, with their items: two queries, however many.
+async fn with_items(mysql: &Mysql, rows: &[MySqlRow]) -> Result<Vec<Order>, StoreError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut connection = mysql.pool().await?.acquire().await?;
+    let mut items = items(&mut connection, rows).await?;
+    let orders = rows.iter().map(|row| order(row, items.remove(&row.try_get("id")?).unwrap_or_default()));
+    Ok(orders.collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// The items of these orders, each order's sorted by product; without a currency of their own, which is the order's.
+async fn items(
+    connection: &mut MySqlConnection,
+    orders: &[MySqlRow],
+) -> Result<HashMap<Uuid, Vec<(Uuid, u32, u64)>>, sqlx::Error> {
+    let mut query = QueryBuilder::new(
+        "SELECT order_id, product_id, quantity, unit_price_minor FROM order_items WHERE order_id IN (",
+    );
+    let mut list = query.separated(", ");
+    for row in orders {
+        list.push_bind(row.try_get::<Uuid, _>("id")?);
+    }
+    query.push(") ORDER BY order_id, product_id");
+    let mut items = HashMap::<Uuid, Vec<_>>::new();
+    for row in query.build().fetch_all(connection).await? {
+        let item = (row.try_get("product_id")?, row.try_get("quantity")?, row.try_get("unit_price_minor")?);
+        items.entry(row.try_get("order_id")?).or_default().push(item);
+    }
+    Ok(items)
+}
+
+fn order(row: &MySqlRow, items: Vec<(Uuid, u32, u64)>) -> Result<Order, sqlx::Error> {
+    let currency: &str = row.try_get("currency")?;
+    let currency: Currency = currency.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let money = |amount| Money { amount, currency };
+    let item = |(product_id, quantity, price)| Item { product_id, quantity, unit_price: money(price) };
+    Ok(Order {
+        id: row.try_get("id")?,
+        user_id: row.try_get("user_id")?,
+        status: Status::parse(row.try_get("status")?)?,
+        items: items.into_iter().map(item).collect(),
+        total: money(row.try_get("total_minor")?),
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}
+
 #[tracing::instrument(name = "orders.insert", skip_all)]
 async fn insert(connection: &mut MySqlConnection, order: &Order) -> Result<(), sqlx::Error> {
     sqlx::query(
@@ -172,4 +418,25 @@ async fn insert(connection: &mut MySqlConnection, order: &Order) -> Result<(), s
     });
     query.build().execute(connection).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status::{self, Cancelled, Confirmed, Delivered, Pending, Shipped};
+
+    #[test]
+    fn an_order_goes_forward_one_step_at_a_time_and_is_cancelled_before_it_ships() {
+        let allowed = [
+            (Pending, Confirmed),
+            (Pending, Cancelled),
+            (Confirmed, Shipped),
+            (Confirmed, Cancelled),
+            (Shipped, Delivered),
+        ];
+        for from in Status::ALL {
+            for to in Status::ALL {
+                assert_eq!(from.may_become(to), allowed.contains(&(from, to)), "{from:?} to {to:?}");
+            }
+        }
+    }
 }

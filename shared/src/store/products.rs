@@ -142,6 +142,23 @@ pub(super) async fn take(
     Ok(result.rows_affected() == 1)
 }
 
+/// Puts units back that were taken, deleted product or not; returns the row's version.
+#[tracing::instrument(name = "products.put_back", skip_all)]
+pub(super) async fn put_back(
+    connection: &mut MySqlConnection,
+    id: Uuid,
+    quantity: u32,
+    now: OffsetDateTime,
+) -> Result<u64, sqlx::Error> {
+    sqlx::query("UPDATE products SET stock = stock + ?, version = version + 1, updated_at = ? WHERE id = ?")
+        .bind(quantity)
+        .bind(now)
+        .bind(id)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query("SELECT version FROM products WHERE id = ?").bind(id).fetch_one(connection).await?.try_get("version")
+}
+
 fn product(row: &MySqlRow) -> Result<Product, sqlx::Error> {
     Ok(Product {
         id: row.try_get("id")?,

@@ -1,7 +1,15 @@
 //! `/v1/orders`
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
-use tests::{Call, Reply, aws, people};
+use shared::{
+    auth::{Caller, Role, Roles, Scope},
+    store::{Mysql, orders},
+};
+use tests::{Call, Reply, Stage, aws, people};
+use ureq::http::Method;
+use uuid::Uuid;
 
 fn place(token: &str, key: &str, body: &Value) -> Reply {
     Call::post("/v1/orders").token(token).key(key).json(body).send()
@@ -45,20 +53,6 @@ fn the_same_request_again_gets_the_same_reply_and_orders_nothing() {
         assert_eq!(again.text, first.text);
     }
     assert_eq!(stock(&product), 3);
-}
-
-#[test]
-fn one_key_in_parallel_makes_one_order() {
-    let (token, key, product) = (people::customer(), people::new_key(), people::new_product(50));
-    let body = lines(&[(&product, 1)]);
-    let replies: Vec<Reply> = std::thread::scope(|scope| {
-        let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| place(token, &key, &body))).collect();
-        calls.into_iter().map(|call| call.join().unwrap()).collect()
-    });
-    let placed: Vec<&Reply> = replies.iter().filter(|reply| reply.status == 201).collect();
-    assert!(replies.iter().all(|reply| matches!(reply.status, 201 | 409)), "{replies:?}");
-    assert!(!placed.is_empty() && placed.iter().all(|reply| reply.text == placed[0].text));
-    assert_eq!(stock(&product), 49);
 }
 
 #[test]
@@ -144,4 +138,203 @@ fn orders_that_cannot_be_are_refused() {
         let _ = place(people::customer(), &people::new_key(), &body).expect_problem(422, "validation-failed");
     }
     assert_eq!((stock(&product), stock(&dear), stock(&yen)), (10, 10_000, 5));
+}
+
+fn get(token: &str, id: &str) -> Reply {
+    Call::get(format!("/v1/orders/{id}")).token(token).send()
+}
+
+fn cancel(token: &str, id: &str) -> Reply {
+    Call::post(format!("/v1/orders/{id}/cancel")).token(token).send()
+}
+
+fn advance(id: &str, status: &str) -> Reply {
+    let call = Call::new(Method::PATCH, format!("/v1/orders/{id}/status")).token(staff());
+    call.json(json!({ "status": status })).send()
+}
+
+fn staff() -> &'static str {
+    static TOKEN: LazyLock<String> = LazyLock::new(|| people::log_in("staff@souk.example"));
+    &TOKEN
+}
+
+/// A new order of two units out of five: its id, and the product's.
+fn new_order(token: &str) -> (String, String) {
+    let product = people::new_product(5);
+    let order = place(token, &people::new_key(), &lines(&[(&product, 2)])).expect(201).json();
+    (order["id"].as_str().unwrap().to_owned(), product)
+}
+
+#[test]
+fn an_order_is_read_by_its_owner_and_by_staff_and_by_nobody_else() {
+    let (owner, other) = (people::log_in(&people::register()), people::log_in(&people::register()));
+    let (id, product) = new_order(&owner);
+    let order = get(&owner, &id).expect(200).json();
+    assert_eq!((&order["status"], &order["userId"]), (&json!("pending"), &json!(people::id_of(&owner))));
+    assert_eq!(order["items"][0]["productId"], json!(product));
+    assert_eq!(get(staff(), &id).expect(200).json(), order);
+    let _ = get(&other, &id).expect_problem(404, "not-found");
+    let _ = cancel(&other, &id).expect_problem(404, "not-found");
+    let _ = cancel(staff(), &id).expect_problem(404, "not-found");
+    let _ = get(&owner, &people::new_key()).expect_problem(404, "not-found");
+}
+
+#[test]
+fn an_order_goes_forward_step_by_step() {
+    let token = people::log_in(&people::register());
+    let (id, _) = new_order(&token);
+    for too_far in ["shipped", "delivered"] {
+        let _ = advance(&id, too_far).expect_problem(409, "invalid-transition");
+    }
+    for status in ["confirmed", "shipped", "delivered"] {
+        for _ in 0..2 {
+            assert_eq!(advance(&id, status).expect(200).json()["status"], status);
+        }
+        assert_eq!(get(&token, &id).expect(200).json()["status"], status);
+    }
+    let _ = advance(&id, "confirmed").expect_problem(409, "invalid-transition");
+    for unknown in ["cancelled", "pending", "lost"] {
+        let _ = advance(&id, unknown).expect_problem(422, "validation-failed");
+    }
+    let _ = advance(&people::new_key(), "confirmed").expect_problem(404, "not-found");
+}
+
+#[test]
+fn a_cancelled_order_returns_its_stock_once_however_often_and_however_fast() {
+    let token = people::log_in(&people::register());
+    let (id, product) = new_order(&token);
+    assert_eq!(stock(&product), 3);
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..8).map(|_| scope.spawn(|| cancel(&token, &id).status)).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [200; 8]);
+    assert_eq!(stock(&product), 5);
+    assert_eq!(cancel(&token, &id).expect(200).json()["status"], "cancelled");
+    let _ = advance(&id, "confirmed").expect_problem(409, "invalid-transition");
+    assert_eq!(stock(&product), 5);
+}
+
+#[test]
+fn an_order_is_cancelled_before_it_ships_and_not_after() {
+    let token = people::log_in(&people::register());
+    let (confirmed, first) = new_order(&token);
+    let _ = advance(&confirmed, "confirmed").expect(200);
+    let _ = cancel(&token, &confirmed).expect(200);
+    assert_eq!(stock(&first), 5);
+
+    let (shipped, second) = new_order(&token);
+    let _ = (advance(&shipped, "confirmed").expect(200), advance(&shipped, "shipped").expect(200));
+    let _ = cancel(&token, &shipped).expect_problem(409, "invalid-transition");
+    assert_eq!(stock(&second), 3);
+}
+
+#[test]
+fn of_shipping_and_cancelling_at_once_one_happens() {
+    let token = people::log_in(&people::register());
+    for round in 0..5 {
+        let (id, product) = new_order(&token);
+        let _ = advance(&id, "confirmed").expect(200);
+        let (shipping, cancelling) = std::thread::scope(|scope| {
+            let (ships, cancels) =
+                (scope.spawn(|| advance(&id, "shipped").status), scope.spawn(|| cancel(&token, &id).status));
+            (ships.join().unwrap(), cancels.join().unwrap())
+        });
+        let (status, left) = if cancelling == 200 { ("cancelled", 5) } else { ("shipped", 3) };
+        assert!(matches!((shipping, cancelling), (200, 409) | (409, 200)), "round {round}: {shipping}, {cancelling}");
+        assert_eq!((get(&token, &id).json()["status"].as_str(), stock(&product)), (Some(status), left));
+    }
+}
+
+#[test]
+fn orders_are_listed_in_pages_to_their_owner_and_to_staff() {
+    let (owner, other) = (people::log_in(&people::register()), people::log_in(&people::register()));
+    let mut placed: Vec<String> = (0..5).map(|_| new_order(&owner).0).collect();
+    placed.reverse();
+    let _ = cancel(&owner, &placed[1]).expect(200);
+    let list = |token: &str, query: &str| Call::get(format!("/v1/orders?{query}")).token(token).send();
+    let ids = |page: &Value| -> Vec<String> {
+        page["items"].as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().to_owned()).collect()
+    };
+
+    let first = list(&owner, "limit=2").expect(200).json();
+    let next = first["next"].as_str().unwrap();
+    let second = list(&owner, &format!("limit=2&cursor={next}")).expect(200).json();
+    let last = list(&owner, &format!("limit=2&cursor={}", second["next"].as_str().unwrap())).expect(200).json();
+    assert_eq!([ids(&first), ids(&second), ids(&last)].concat(), placed);
+    assert_eq!(last["next"], Value::Null);
+    assert_eq!(first["items"][0]["items"].as_array().unwrap().len(), 1);
+    assert_eq!(ids(&list(&owner, "status=cancelled").expect(200).json()), placed[1..2]);
+
+    assert_eq!(list(&other, "").expect(200).json()["items"], json!([]));
+    let everybodys = list(staff(), "limit=100").expect(200).json();
+    assert!(everybodys["items"].as_array().unwrap().iter().any(|order| order["id"] == json!(placed[0])));
+    // Another's list is another list, and so is one with another filter.
+    for (token, query) in [(&other, "limit=2"), (&owner, "status=pending")] {
+        let _ = list(token, &format!("{query}&cursor={next}")).expect_problem(400, "invalid-cursor");
+    }
+    for cursor in [&next[..next.len() - 2], "x", ""] {
+        let _ = list(&owner, &format!("cursor={cursor}")).expect_problem(400, "invalid-cursor");
+    }
+    let _ = list(&owner, "limit=0").expect_problem(422, "validation-failed");
+    let _ = list(&owner, "status=lost").expect_problem(400, "malformed-request");
+}
+
+#[tokio::test]
+async fn lists_of_orders_are_found_by_an_index_and_not_sorted() {
+    let mysql: Mysql = Stage::get().resource();
+    let user_id = people::id_of(people::customer()).parse().unwrap();
+    let caller = Caller { user_id, session_id: user_id, roles: Roles(vec![Role::Customer]) };
+    for scope in [Scope::Own(caller.owner()), Scope::Everybody] {
+        for status in [None, Some(orders::Status::Pending)] {
+            for after in [None, Some(Uuid::max())] {
+                let plan = orders::explain_list(&mysql, scope, status, after).await.unwrap();
+                assert_eq!(plan.len(), 1);
+                assert!(!plan[0].starts_with("ALL") && !plan[0].contains("filesort"), "{scope:?} {status:?}: {plan:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn twenty_requests_with_one_key_at_once_make_one_order() {
+    let (token, key, product) = (people::customer(), people::new_key(), people::new_product(50));
+    let body = lines(&[(&product, 1)]);
+    let replies: Vec<Reply> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..20).map(|_| scope.spawn(|| place(token, &key, &body))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    let text = place(token, &key, &body).expect(201).text;
+    assert!(replies.iter().all(|reply| reply.status == 409 || reply.text == text), "{replies:?}");
+    assert_eq!(stock(&product), 49);
+}
+
+/// 64 buyers want one of ten units, each together with other products, in whichever order they name them.
+#[test]
+fn sixty_four_buyers_for_ten_units_buy_exactly_ten_each_round() {
+    let plenty: Vec<String> = (0..4).map(|_| people::new_product(100_000)).collect();
+    let mut others_sold = 0;
+    for round in 0..20 {
+        let scarce = people::new_product(10);
+        let statuses: Vec<u16> = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..64)
+                .map(|buyer| {
+                    let mut wanted: Vec<(&str, u32)> = plenty.iter().map(|id| (id.as_str(), 1)).collect();
+                    wanted.insert(buyer % 5, (&scarce, 1));
+                    wanted.rotate_left(buyer % 3);
+                    if buyer % 2 == 0 {
+                        wanted.reverse();
+                    }
+                    let body = lines(&wanted);
+                    scope.spawn(move || place(people::customer(), &people::new_key(), &body).status)
+                })
+                .collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        let count = |wanted: u16| statuses.iter().filter(|&&status| status == wanted).count();
+        assert_eq!((count(201), count(409)), (10, 54), "round {round}: {statuses:?}");
+        assert_eq!(stock(&scarce), 0, "round {round}");
+        others_sold += 10;
+        assert!(plenty.iter().all(|id| stock(id) == 100_000 - others_sold), "round {round}");
+    }
 }

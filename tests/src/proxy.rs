@@ -1,0 +1,127 @@
+//! A TCP proxy that stops a conversation at a chosen point, so that a process can be ended exactly there.
+//!
+//! A conversation is counted in exchanges: what the client sends after the server has spoken begins the next one. That is a
+//! statement for MySQL, a request for HTTP.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+};
+
+/// Where an exchange is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The server never hears of it.
+    BeforeRequest,
+    /// The server has done it, the client never learns.
+    BeforeReply,
+}
+
+/// A proxy to one server.
+pub struct Proxy {
+    pub port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+struct Inner {
+    exchanges: usize,
+    /// The next thing the client says begins another exchange.
+    server_spoke: bool,
+    cut: Option<(usize, Cut)>,
+    reached: Option<Sender<()>>,
+}
+
+impl Proxy {
+    /// A proxy to a port of this machine.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let inner = Inner { exchanges: 0, server_spoke: true, cut: None, reached: None };
+        let state = Arc::new(State { inner: Mutex::new(inner), changed: Condvar::new() });
+        let shared = Arc::clone(&state);
+        // Until the test run ends, which is soon.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                carry(&client, &server, &shared);
+            }
+        });
+        Self { port: own, state }
+    }
+
+    /// Cuts the exchange with this number from now, counted from 0. What this returns hears when it comes to that.
+    #[must_use]
+    pub fn cut(&self, exchange: usize, cut: Cut) -> Receiver<()> {
+        let (reached, hears) = mpsc::channel();
+        let mut inner = self.state.lock();
+        *inner = Inner { exchanges: 0, server_spoke: true, cut: Some((exchange, cut)), reached: Some(reached) };
+        hears
+    }
+
+    /// Lets everything through again.
+    pub fn mend(&self) {
+        let mut inner = self.state.lock();
+        (inner.cut, inner.reached) = (None, None);
+        self.state.changed.notify_all();
+    }
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what passes, and holds it up for as long as it is cut.
+    fn pass(&self, from_client: bool) {
+        let mut inner = self.lock();
+        if from_client && inner.server_spoke {
+            inner.exchanges += 1;
+        }
+        inner.server_spoke = !from_client;
+        while inner.is_cut(from_client) {
+            if let Some(reached) = inner.reached.take() {
+                let _ = reached.send(());
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Inner {
+    fn is_cut(&self, from_client: bool) -> bool {
+        let side = if from_client { Cut::BeforeRequest } else { Cut::BeforeReply };
+        self.cut.is_some_and(|(exchange, cut)| cut == side && self.exchanges == exchange + 1)
+    }
+}
+
+fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
+    for (from, to, from_client) in [(client, server, true), (server, client, false)] {
+        let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
+        let _ = (from.set_nodelay(true), to.set_nodelay(true));
+        let state = Arc::clone(state);
+        thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                state.pass(from_client);
+                if to.write_all(&buffer[..length]).is_err() {
+                    break;
+                }
+            }
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        });
+    }
+}
