@@ -114,7 +114,7 @@ fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
         let _ = (from.set_nodelay(true), to.set_nodelay(true));
         let state = Arc::clone(state);
         thread::spawn(move || {
-            let mut buffer = [0; 65536];
+            let mut buffer = vec![0; 65536];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
                 state.pass(from_client);
                 if to.write_all(&buffer[..length]).is_err() {
