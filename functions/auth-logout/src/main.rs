@@ -1,21 +1,11 @@
 //! `POST /v1/auth/logout`: this session is over, here and at the authorizer.
 
-use shared::{
-    api::auth::AuthLogout,
-    contract::NoContent,
-    error::ApiError,
-    lambda::Request,
-    store::{
-        revocations::{self, Revocation},
-        sessions::{self, EndReason},
-    },
-};
+use shared::{api::auth::AuthLogout, auth::session, contract::NoContent, error::ApiError, lambda::Request};
 
 shared::lambda!(AuthLogout, handle);
 
 async fn handle(needs: Needs, req: Request<AuthLogout>) -> Result<NoContent, ApiError> {
     let (owner, id) = (req.caller.owner(), req.caller.session_id);
-    sessions::end(&needs.mongodb, owner, id, EndReason::LoggedOut, req.ambient.now()).await?;
-    revocations::add(&needs.redis, &[Revocation::of_session(id)]).await;
+    session::end(&needs.mongodb, &needs.redis, owner, id, req.ambient.now()).await?;
     Ok(NoContent)
 }

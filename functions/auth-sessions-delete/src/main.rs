@@ -2,22 +2,16 @@
 
 use shared::{
     api::auth::AuthSessionsDelete,
+    auth::session,
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
-    store::{
-        revocations::{self, Revocation},
-        sessions::{self, EndReason},
-    },
 };
 
 shared::lambda!(AuthSessionsDelete, handle);
 
 async fn handle(needs: Needs, req: Request<AuthSessionsDelete>) -> Result<NoContent, ApiError> {
-    let (owner, id) = (req.caller.owner(), req.path.id);
-    if !sessions::end(&needs.mongodb, owner, id, EndReason::LoggedOut, req.ambient.now()).await? {
-        return Err(Problem::NotFound.into());
-    }
-    revocations::add(&needs.redis, &[Revocation::of_session(id)]).await;
-    Ok(NoContent)
+    let was_there =
+        session::end(&needs.mongodb, &needs.redis, req.caller.owner(), req.path.id, req.ambient.now()).await?;
+    if was_there { Ok(NoContent) } else { Err(Problem::NotFound.into()) }
 }

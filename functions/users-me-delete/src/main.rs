@@ -6,23 +6,11 @@ use shared::{
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
-    store::{
-        cache::{self, Key},
-        sessions::EndReason,
-        users::{self, Managed},
-    },
 };
 
 shared::lambda!(UsersMeDelete, handle);
 
 async fn handle(needs: Needs, req: Request<UsersMeDelete>) -> Result<NoContent, ApiError> {
-    let (id, now) = (req.caller.user_id, req.ambient.now());
-    let user = match users::delete(&needs.mongodb, id, now).await? {
-        Managed::Changed(user) => user,
-        Managed::NotFound => return Err(Problem::Unauthenticated.into()),
-        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
-    };
-    session::end_all(&needs.mongodb, &needs.redis, id, None, EndReason::AccessWithdrawn, now).await;
-    cache::invalidate(&needs.redis, Key::user(id), user.version).await;
-    Ok(NoContent)
+    let was_there = session::end_with_user(&needs.mongodb, &needs.redis, req.caller.user_id, req.ambient.now()).await?;
+    if was_there { Ok(NoContent) } else { Err(Problem::Unauthenticated.into()) }
 }

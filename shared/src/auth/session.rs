@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
-    Caller,
+    Caller, Owner,
     refresh_token::RefreshToken,
     strategy::Identity,
     token::{AccessToken, TokenSigner},
@@ -13,13 +13,14 @@ use crate::{
     ambient::Ambient,
     contract::{Opener, Requirements, Resource},
     environment::{self, ConfigError},
-    error::ApiError,
+    error::{ApiError, Problem},
     lambda::Client,
     store::{
         Mongodb, Redis, StoreError,
+        cache::{self, Key},
         revocations::{self, Revocation},
         sessions::{self, EndReason, NewSession, Presented, Session},
-        users::{self, Standing},
+        users::{self, Managed, Standing},
     },
 };
 
@@ -154,6 +155,44 @@ pub async fn grant(
         refresh_token: token.text(),
         refresh_token_expires_at: session.expires_at,
     }))
+}
+
+/// Ends one of the owner's sessions, here and at the authorizer. `false` if the owner has no such session, or it had ended.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn end(
+    mongodb: &Mongodb,
+    redis: &Redis,
+    owner: Owner,
+    session_id: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    let ended = sessions::end(mongodb, owner, session_id, EndReason::LoggedOut, now).await?;
+    if ended {
+        revocations::add(redis, &[Revocation::of_session(session_id)]).await;
+    }
+    Ok(ended)
+}
+
+/// Deletes a user, and ends all that the user was granted. `false` if there is no such user.
+///
+/// # Errors
+/// [`Problem::LastAdmin`] for the last admin; when the store does not answer.
+pub async fn end_with_user(
+    mongodb: &Mongodb,
+    redis: &Redis,
+    user_id: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool, ApiError> {
+    let user = match users::delete(mongodb, user_id, now).await? {
+        Managed::Changed(user) => user,
+        Managed::NotFound => return Ok(false),
+        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
+    };
+    end_all(mongodb, redis, user_id, None, EndReason::AccessWithdrawn, now).await;
+    cache::invalidate(redis, Key::user(user_id), user.version).await;
+    Ok(true)
 }
 
 /// Ends a user's sessions but `kept`, after a write to the user that has begun a new epoch: so they cannot go on, whatever happens
