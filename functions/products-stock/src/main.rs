@@ -31,8 +31,8 @@ async fn adjust(needs: &Needs, req: &Request<ProductsStock>, claim: Claim) -> Re
         now: req.ambient.now(),
     };
     let finish = |made: &Adjustment| serde_json::to_string(&StockAdjustment::from(made)).map_err(ApiError::internal);
-    let make = || stock_adjustments::make(&needs.mysql, &new, &claim, ProductsStock::STATUS, finish);
-    let (made, reply) = retry_contention(&req.ambient, make).await.map_err(problem)?;
+    let adjust = || stock_adjustments::make(&needs.mysql, &new, &claim, ProductsStock::STATUS, finish);
+    let (made, reply) = retry_contention(&req.ambient, adjust).await.map_err(problem)?;
     cache::invalidate(&needs.redis, Key::product(made.product_id), made.version).await;
     Ok(reply)
 }

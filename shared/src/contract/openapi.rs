@@ -161,11 +161,7 @@ fn problems<E: Endpoint>() -> Vec<Problem> {
         problems.extend([Problem::PayloadTooLarge, Problem::UnsupportedMediaType, Problem::ValidationFailed]);
     }
     if E::Idempotency::REQUIRED {
-        problems.extend([
-            Problem::MissingIdempotencyKey,
-            Problem::RequestInProgress,
-            Problem::IdempotencyKeyReused,
-        ]);
+        problems.extend([Problem::MissingIdempotencyKey, Problem::RequestInProgress, Problem::IdempotencyKeyReused]);
     }
     if E::Precondition::REQUIRED {
         problems.extend([Problem::PreconditionFailed, Problem::PreconditionRequired]);

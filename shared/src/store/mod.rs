@@ -18,6 +18,7 @@ pub mod product_list;
 pub mod products;
 mod redis;
 pub mod revocations;
+pub mod sample_orders;
 pub mod sessions;
 pub mod stock_adjustments;
 pub mod user_outbox;

@@ -95,7 +95,8 @@ impl Search {
 
         let text: String = text.nfc().collect();
         let is_word = |c: char| c.is_alphanumeric() || c == '_' || is_combining_mark(c);
-        let words: Vec<String> = text.split(|c| !is_word(c)).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        let words: Vec<String> =
+            text.split(|c| !is_word(c)).filter(|word| !word.is_empty()).map(str::to_owned).collect();
         if words.is_empty() {
             None
         } else if words.iter().any(|word| is_indexed(word)) {
@@ -166,13 +167,7 @@ pub async fn plan(
     Ok(rows.iter().map(step).collect::<Result<_, sqlx::Error>>()?)
 }
 
-fn selection(
-    prefix: &str,
-    filter: &Filter,
-    sort: Sort,
-    after: Option<&Position>,
-    limit: u32,
-) -> QueryBuilder<MySql> {
+fn selection(prefix: &str, filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new(prefix);
     query.push("SELECT ").push(COLUMNS).push(" FROM (SELECT id FROM products");
     query.push(indexes(filter, sort)).push(" WHERE deleted_at IS NULL");
@@ -195,9 +190,7 @@ const fn indexes(filter: &Filter, sort: Sort) -> &'static str {
         (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) if filter.currency.is_none() => {
             " FORCE INDEX (products_by_name)"
         }
-        (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) => {
-            " FORCE INDEX (products_by_name, products_by_price)"
-        }
+        (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) => " FORCE INDEX (products_by_name, products_by_price)",
         (None, Sort::Price(_)) => " FORCE INDEX (products_by_price)",
         (None, Sort::Newest) if filter.currency.is_none() => " FORCE INDEX (products_newest)",
         (None, Sort::Newest) => " FORCE INDEX (products_newest, products_by_price)",
@@ -228,14 +221,13 @@ fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
 
 /// The index finds the names with all the words that it holds; among them, those with the short ones are looked for.
 fn push_words(query: &mut QueryBuilder<MySql>, words: &[String]) {
-    let last = words.len() - 1;
-    let mut indexed = String::new();
-    for (index, word) in words.iter().enumerate().filter(|(_, word)| is_indexed(word)) {
-        indexed += &format!("+{word}{} ", if index == last { "*" } else { "" });
-    }
+    let Some((last, others)) = words.split_last() else { return };
+    let whole = others.iter().map(|word| (word, "", "($|[^[:alnum:]_])"));
+    let words: Vec<_> = whole.chain([(last, "*", "")]).collect();
+    let indexed = words.iter().filter(|(word, ..)| is_indexed(word)).map(|(word, star, _)| format!("+{word}{star}"));
+    let indexed = indexed.collect::<Vec<_>>().join(" ");
     query.push(" AND MATCH (name) AGAINST (").push_bind(indexed).push(" IN BOOLEAN MODE)");
-    for (index, word) in words.iter().enumerate().filter(|(_, word)| !is_indexed(word)) {
-        let end = if index == last { "" } else { "($|[^[:alnum:]_])" };
+    for (word, _, end) in words.iter().filter(|(word, ..)| !is_indexed(word)) {
         query.push(" AND name REGEXP ").push_bind(format!("(^|[^[:alnum:]_]){word}{end}"));
     }
 }
