@@ -52,6 +52,12 @@ impl<T> Page<T> {
         };
         Ok(Self { items, next })
     }
+
+    /// The page with each item turned into something else.
+    #[must_use]
+    pub fn map<U>(self, turn: impl Fn(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(turn).collect(), next: self.next }
+    }
 }
 
 /// A cursor of a list, which is named by its endpoint and its filters.

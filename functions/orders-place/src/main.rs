@@ -5,14 +5,13 @@
 
 use shared::{
     api::orders::{Order, OrdersPlace},
-    contract::Function,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     mail::{Content, Email, Recipient},
     queue::{EmailQueue, Outgoing, send_after_commit},
     store::{
         cache::{self, Key},
-        idempotency::{self, Claim, Outcome},
+        idempotency::Claim,
         orders::{self, NewOrder, PlaceError},
         outbox, retry_contention,
     },
@@ -21,27 +20,10 @@ use shared::{
 shared::lambda!(OrdersPlace, handle);
 
 async fn handle(needs: Needs, req: Request<OrdersPlace>) -> Result<Reply<Order>, ApiError> {
-    let (user_id, key) = (req.caller.user_id, &req.idempotency_key);
-    match idempotency::claim(&needs.mysql, &req.ambient, OrdersPlace::NAME, user_id, key).await? {
-        Outcome::Completed { status, body } => {
-            Ok(Reply::json(body).status(status).header("idempotent-replayed", "true"))
-        }
-        Outcome::InProgress => Err(Problem::RequestInProgress.into()),
-        Outcome::Reused => Err(Problem::IdempotencyKeyReused.into()),
-        Outcome::Claimed(claim) => match place(&needs, &req, &claim).await {
-            Ok(reply) => Ok(Reply::json(reply)),
-            Err(error) => {
-                // A key that stays claimed is free again when its lease ends.
-                if let Err(error) = claim.release(&needs.mysql).await {
-                    tracing::warn!(%error, "the idempotency key is not free yet");
-                }
-                Err(error)
-            }
-        },
-    }
+    req.once(&needs.mysql, |claim| place(&needs, &req, claim)).await
 }
 
-async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: &Claim) -> Result<String, ApiError> {
+async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: Claim) -> Result<String, ApiError> {
     let now = req.ambient.now();
     let lines = req.body.lines.iter().map(|line| (line.product_id, line.quantity)).collect();
     let new = NewOrder { id: req.ambient.id(), user_id: req.caller.user_id, lines, now };
@@ -53,7 +35,7 @@ async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: &Claim) -> Resu
         let mail = Outgoing::new::<EmailQueue>(message_id, &req.trace, mail)?;
         Ok((serde_json::to_string(&Order::from(order)).map_err(ApiError::internal)?, mail))
     };
-    let placed = retry_contention(&req.ambient, || orders::place(&needs.mysql, &new, claim, finish)).await;
+    let placed = retry_contention(&req.ambient, || orders::place(&needs.mysql, &new, &claim, finish)).await;
     let (placed, reply, mail) = placed.map_err(problem)?;
 
     send_after_commit(&needs.email, &mail, outbox::sent_at_once(&needs.mysql, mail.id, now)).await;

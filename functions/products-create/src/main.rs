@@ -2,6 +2,7 @@
 
 use shared::{
     api::products::{NewProduct, Product, ProductsCreate},
+    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::products::{self, InsertError},
@@ -15,7 +16,11 @@ async fn handle(needs: Needs, req: Request<ProductsCreate>) -> Result<Reply<Prod
     let product =
         products::Product { id, sku, name, description, price, stock, version: 1, created_at: now, updated_at: now };
     match products::insert(&needs.mysql, &product).await {
-        Ok(()) => Ok(Reply::from(Product::from(product)).header("location", format!("/v1/products/{id}"))),
+        Ok(()) => {
+            let tag = entity_tag(product.version);
+            let reply = Reply::from(Product::from(product)).header("location", format!("/v1/products/{id}"));
+            Ok(reply.header("etag", tag))
+        }
         Err(InsertError::SkuTaken) => Err(Problem::SkuTaken.into()),
         Err(InsertError::Store(error)) => Err(error.into()),
     }

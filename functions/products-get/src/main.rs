@@ -2,6 +2,7 @@
 
 use shared::{
     api::products::{Product, ProductsGet},
+    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
@@ -19,6 +20,6 @@ async fn handle(needs: Needs, req: Request<ProductsGet>) -> Result<Reply<Product
         Ok(product.map(|product| Versioned { version: product.version, value: Product::from(product) }))
     };
     let cached = cache::read(&needs.redis, &req.ambient, Key::product(id), load).await?;
-    let Versioned { value, .. } = cached.found.ok_or(Problem::NotFound)?;
-    Ok(Reply::json(value).header("x-cache", cached.status.as_str()))
+    let Versioned { version, value } = cached.found.ok_or(Problem::NotFound)?;
+    Ok(Reply::json(value).header("etag", entity_tag(version)).header("x-cache", cached.status.as_str()))
 }

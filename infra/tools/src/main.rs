@@ -18,7 +18,8 @@ Usage: tools COMMAND
   openapi [--check]   writes openapi.json, or says whether it is what the contract says
   ping                says which of the stores does not let us in
   routes              prints every route and who may call it
-  seed [--products N] fills the stores with sample data
+  seed [--products N] [--orders M] [--users K]
+                      fills the stores with sample data
 ";
 
 #[tokio::main(flavor = "current_thread")]

@@ -15,7 +15,10 @@ Usage: cargo xtask COMMAND
   status                    what runs, where, and what is deployed
   logs [FUNCTION] [-f]      what the functions logged; -f or --follow goes on as they run
   demo                      play the story: register, log in, create, order, and see each step
-  seed [--products N]       sample data: users, and N products (200)
+  seed [--products N] [--orders M] [--users K]
+                            sample data: three users to log in as, N products (200), M orders (0), K customers (0); adds what
+                            is missing. A million products take a minute or two; the local MongoDB-compatible server is
+                            slow above some thousands of customers
   keys rotate [--drop-old]  a new signing key, and nobody is signed out; --drop-old also ends what the old keys signed,
                             for a key that leaked
   routes                    the endpoints and who may call them

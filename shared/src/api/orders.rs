@@ -26,7 +26,7 @@ endpoint! {
         idempotency: Keyed,
         body: NewOrder,
         reply: 201 Order,
-        problems: [OutOfStock, RequestInProgress, IdempotencyKeyReused],
+        problems: [OutOfStock],
         needs: { mysql: Mysql, redis: Redis, email: Queue<EmailQueue> },
     }
 }

@@ -3,16 +3,28 @@
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::permission::ProductsWrite,
-    contract::{IdPath, Public, Requires},
+    auth::{MacKey, permission::ProductsWrite},
+    contract::{IdPath, IfMatch, IfNoneMatch, Keyed, NoContent, Public, Requires},
     endpoint,
-    money::Money,
-    store::{Mysql, Redis, products},
+    error::{ApiError, Problem},
+    money::{Currency, Money},
+    page::{MAX_LIMIT, Page, default_limit},
+    store::{
+        Mysql, Redis,
+        product_list::{Direction, Filter, Search, Sort},
+        products,
+        stock_adjustments::Adjustment,
+    },
 };
+
+/// The most units that come or go at once.
+const MAX_DELTA: i32 = 1_000_000_000;
+/// The most characters of a search. No word of it is longer than those that are indexed (84).
+const MAX_SEARCH: usize = 80;
 
 endpoint! {
     /// Adds a product to the catalogue.
@@ -26,12 +38,61 @@ endpoint! {
 }
 
 endpoint! {
-    /// One product. `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`).
+    /// Products that are not deleted, in pages.
+    ProductsList = "products-list" GET "/v1/products" {
+        access: Public,
+        query: ProductQuery,
+        reply: 200 Page<Product>,
+        problems: [InvalidCursor, ValidationFailed],
+        needs: { mysql: Mysql, mac: MacKey },
+    }
+}
+
+endpoint! {
+    /// One product. `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`); its version is the `ETag`.
     ProductsGet = "products-get" GET "/v1/products/{id}" {
         access: Public,
+        precondition: IfNoneMatch,
         path: IdPath,
         reply: 200 Product,
         problems: [NotFound],
+        needs: { mysql: Mysql, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Changes a product's name, description or price. What is left out stays.
+    ProductsUpdate = "products-update" PATCH "/v1/products/{id}" {
+        access: Requires<ProductsWrite>,
+        precondition: IfMatch,
+        path: IdPath,
+        body: ProductChanges,
+        reply: 200 Product,
+        problems: [NotFound],
+        needs: { mysql: Mysql, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Takes a product off sale, softly: orders go on naming it, and its SKU stays taken.
+    ProductsDelete = "products-delete" DELETE "/v1/products/{id}" {
+        access: Requires<ProductsWrite>,
+        path: IdPath,
+        reply: 204 NoContent,
+        problems: [NotFound],
+        needs: { mysql: Mysql, redis: Redis },
+    }
+}
+
+endpoint! {
+    /// Adds units to a product's stock or takes some out, for a reason that is kept.
+    ProductsStock = "products-stock" POST "/v1/products/{id}/stock" {
+        access: Requires<ProductsWrite>,
+        idempotency: Keyed,
+        path: IdPath,
+        body: NewStockAdjustment,
+        reply: 201 StockAdjustment,
+        problems: [NotFound, OutOfStock],
         needs: { mysql: Mysql, redis: Redis },
     }
 }
@@ -54,9 +115,146 @@ pub struct NewProduct {
     #[garde(dive)]
     pub price: Money,
     /// Units that can be ordered.
-    #[garde(range(max = 1_000_000_000))]
+    #[garde(range(max = products::MAX_STOCK))]
     #[schema(maximum = 1_000_000_000)]
     pub stock: u32,
+}
+
+/// What changes of a product: at least one of these.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProductChanges {
+    #[garde(length(chars, min = 1, max = 200), inner(custom(one_line)))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    #[garde(length(chars, max = 5000))]
+    #[schema(max_length = 5000)]
+    pub description: Option<String>,
+    #[garde(dive)]
+    pub price: Option<Money>,
+}
+
+impl TryFrom<ProductChanges> for products::Changes {
+    type Error = ApiError;
+
+    fn try_from(changes: ProductChanges) -> Result<Self, ApiError> {
+        let ProductChanges { name, description, price } = changes;
+        if name.is_none() && description.is_none() && price.is_none() {
+            return Err(ApiError::new(Problem::ValidationFailed, "Takes a name, a description or a price to change"));
+        }
+        Ok(Self { name, description, price })
+    }
+}
+
+/// A change of a product's stock.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStockAdjustment {
+    /// Units that come, or that go: not 0.
+    #[garde(range(min = -MAX_DELTA, max = MAX_DELTA), custom(not_zero))]
+    #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
+    pub delta: i32,
+    /// Why, for whoever looks at the books.
+    #[garde(length(chars, min = 1, max = 200), custom(one_line))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub reason: String,
+}
+
+fn not_zero(delta: &i32, (): &()) -> garde::Result {
+    if *delta == 0 { Err(garde::Error::new("takes units that come or go")) } else { Ok(()) }
+}
+
+/// Which products to list, and in what order.
+#[derive(Deserialize, Validate, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(rename_all = "camelCase")]
+#[garde(allow_unvalidated)]
+pub struct ProductQuery {
+    /// Only products priced in this currency. Needed by `minPrice`, `maxPrice` and the orders by price.
+    #[garde(custom(there_if_needed(self)))]
+    pub currency: Option<Currency>,
+    /// Only products that cost at least this, in the currency's minor unit.
+    pub min_price: Option<u64>,
+    /// Only products that cost at most this, in the currency's minor unit.
+    pub max_price: Option<u64>,
+    /// Only products of which there is some (`true`) or nothing (`false`) in stock.
+    pub available: Option<bool>,
+    /// Only products with all of these words in their names, the last of which may be the beginning of one. If all of them are shorter
+    /// than three letters: products whose names begin with this.
+    #[garde(length(chars, max = MAX_SEARCH))]
+    #[param(max_length = 80)]
+    pub search: Option<String>,
+    #[serde(default)]
+    pub sort: ProductSort,
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    /// How many products at most: 1 to 100.
+    #[garde(range(min = 1, max = MAX_LIMIT))]
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    #[serde(default = "default_limit")]
+    pub limit: u32,
+}
+
+/// The order of a list; a dash turns it round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+pub enum ProductSort {
+    #[default]
+    #[serde(rename = "newest")]
+    Newest,
+    #[serde(rename = "name")]
+    Name,
+    #[serde(rename = "-name")]
+    NameDescending,
+    #[serde(rename = "price")]
+    Price,
+    #[serde(rename = "-price")]
+    PriceDescending,
+}
+
+impl From<ProductSort> for Sort {
+    fn from(sort: ProductSort) -> Self {
+        match sort {
+            ProductSort::Newest => Self::Newest,
+            ProductSort::Name => Self::Name(Direction::Ascending),
+            ProductSort::NameDescending => Self::Name(Direction::Descending),
+            ProductSort::Price => Self::Price(Direction::Ascending),
+            ProductSort::PriceDescending => Self::Price(Direction::Descending),
+        }
+    }
+}
+
+/// Amounts of different currencies cannot be compared.
+fn there_if_needed(query: &ProductQuery) -> impl FnOnce(&Option<Currency>, &()) -> garde::Result {
+    let is_needed = query.min_price.is_some()
+        || query.max_price.is_some()
+        || matches!(query.sort, ProductSort::Price | ProductSort::PriceDescending);
+    move |currency, ()| {
+        if is_needed && currency.is_none() {
+            Err(garde::Error::new("is needed with minPrice, maxPrice and the orders by price"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl ProductQuery {
+    /// What the store filters by.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter {
+            currency: self.currency,
+            min_price: self.min_price,
+            max_price: self.max_price,
+            available: self.available,
+            search: self.search.as_deref().and_then(Search::new),
+        }
+    }
+
+    /// Names the list that cursors belong to: with other filters or another order it is another list.
+    #[must_use]
+    pub fn list(&self) -> String {
+        format!("products {:?} {:?}", self.filter(), self.sort)
+    }
 }
 
 fn sku_characters(text: &str, (): &()) -> garde::Result {
@@ -98,5 +296,27 @@ impl From<products::Product> for Product {
     fn from(product: products::Product) -> Self {
         let products::Product { id, sku, name, description, price, stock, version, created_at, updated_at } = product;
         Self { id, sku, name, description, price, stock, version, created_at, updated_at }
+    }
+}
+
+/// A change of a product's stock that was made.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StockAdjustment {
+    pub id: Uuid,
+    pub product_id: Uuid,
+    /// Units that came, or that went.
+    pub delta: i32,
+    pub reason: String,
+    /// Units that there then were.
+    pub stock: u32,
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+impl From<&Adjustment> for StockAdjustment {
+    fn from(adjustment: &Adjustment) -> Self {
+        let Adjustment { id, product_id, delta, stock, created_at, .. } = *adjustment;
+        Self { id, product_id, delta, reason: adjustment.reason.clone(), stock, created_at }
     }
 }

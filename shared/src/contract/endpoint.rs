@@ -86,7 +86,7 @@ pub trait Idempotency: Send + Sync + 'static {
     /// What the handler gets of it.
     type Key: Send;
 
-    /// Takes the header's value and what the payload was.
+    /// Takes the header's value and what was requested.
     ///
     /// # Errors
     /// When the header is required and missing, or is not a key.
@@ -105,7 +105,7 @@ impl Idempotency for NotKeyed {
     }
 }
 
-/// The header is required.
+/// The header is required. The handler runs its work with `Request::once`.
 pub struct Keyed;
 
 impl Idempotency for Keyed {

@@ -17,7 +17,7 @@ pub use limit::{Limit, Quota};
 pub(crate) use openapi::reference;
 pub use openapi::{Document, document};
 pub use params::{IdPath, NoBody, NoContent, NoPath, NoQuery};
-pub use precondition::{IfMatch, Precondition, Unconditional, entity_tag};
+pub use precondition::{IfMatch, IfNoneMatch, Precondition, Unconditional, entity_tag};
 pub use resource::{Grant, Needs, Opener, Requirements, Resource, Target};
 
 /// A declared function, of whatever kind.

@@ -102,6 +102,10 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
         reply = reply.content("application/json", content);
     }
     operation = operation.response(E::STATUS.to_string(), reply);
+    if E::Precondition::IS_ABOUT_READING {
+        let reply = ResponseBuilder::new().description("The client has it already");
+        operation = operation.response("304", reply);
+    }
     for (status, problems) in by_status(&problems::<E>()) {
         let schema = Ref::from_schema_name(ProblemDocument::name());
         let content = ContentBuilder::new().schema(Some(schema)).build();
@@ -120,21 +124,26 @@ fn parameters<E: Endpoint>() -> Vec<Parameter> {
     parameters.extend(E::Query::into_params(|| Some(ParameterIn::Query)));
     if E::Idempotency::REQUIRED {
         let text = "Names this request: sent again with the same key, it happens once.";
-        parameters.push(required_header("Idempotency-Key", text));
+        parameters.push(header("Idempotency-Key", Required::True, text));
     }
     if E::Precondition::REQUIRED {
-        parameters.push(required_header("If-Match", "The `ETag` of what was read: only that version is changed."));
+        let text = "The `ETag` of what was read: only that version is changed.";
+        parameters.push(header("If-Match", Required::True, text));
+    }
+    if E::Precondition::IS_ABOUT_READING {
+        let text = "The `ETag` of what the client has: if it is still that, the reply is a 304 without a body.";
+        parameters.push(header("If-None-Match", Required::False, text));
     }
     parameters
 }
 
-fn required_header(name: &str, description: &str) -> Parameter {
+fn header(name: &str, required: Required, description: &str) -> Parameter {
     let schema: Object =
         ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255)).build();
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Header)
-        .required(Required::True)
+        .required(required)
         .description(Some(description))
         .schema(Some(schema))
         .build()
@@ -152,7 +161,7 @@ fn problems<E: Endpoint>() -> Vec<Problem> {
         problems.extend([Problem::PayloadTooLarge, Problem::UnsupportedMediaType, Problem::ValidationFailed]);
     }
     if E::Idempotency::REQUIRED {
-        problems.push(Problem::MissingIdempotencyKey);
+        problems.extend([Problem::MissingIdempotencyKey, Problem::RequestInProgress, Problem::IdempotencyKeyReused]);
     }
     if E::Precondition::REQUIRED {
         problems.extend([Problem::PreconditionFailed, Problem::PreconditionRequired]);

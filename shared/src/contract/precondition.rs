@@ -1,10 +1,14 @@
-//! The `If-Match` header (RFC 9110, 13.1.1): a change of exactly the version that the client has seen.
+//! The `If-Match` header (RFC 9110, 13.1.1): a change of exactly the version that the client has seen. The `If-None-Match` header
+//! (13.1.2): a read of anything but that.
 
 use crate::error::{ApiError, Problem};
 
-/// Whether an endpoint asks for an `If-Match` header.
+/// Whether an endpoint looks at an `If-Match` or an `If-None-Match` header.
 pub trait Precondition: Send + Sync + 'static {
+    /// Whether `If-Match` has to be there.
     const REQUIRED: bool;
+    /// Whether the wrapper compares `If-None-Match` with the reply's `ETag`.
+    const IS_ABOUT_READING: bool = false;
     /// What the handler gets of it.
     type Version: Send;
 
@@ -42,6 +46,27 @@ impl Precondition for IfMatch {
     }
 }
 
+/// `If-None-Match` may be there: a reply whose `ETag` it names turns into a 304 without a body. The handler does nothing for it.
+pub struct IfNoneMatch;
+
+impl Precondition for IfNoneMatch {
+    const REQUIRED: bool = false;
+    const IS_ABOUT_READING: bool = true;
+    type Version = ();
+
+    fn version(_: Option<&str>) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+impl IfNoneMatch {
+    /// Whether the header names this entity tag. Weak tags count too, as the RFC has it.
+    #[must_use]
+    pub fn names(header: &str, tag: &str) -> bool {
+        header.split(',').map(str::trim).any(|named| named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag)
+    }
+}
+
 /// The entity tag of a version.
 #[must_use]
 pub fn entity_tag(version: u64) -> String {
@@ -58,6 +83,16 @@ mod tests {
         assert_eq!(IfMatch::version(None).unwrap_err().problem(), Problem::PreconditionRequired);
         for bad in ["7", "*", "W/\"7\"", "\"7\", \"8\"", "\"\"", "\"-1\"", "\"x\""] {
             assert_eq!(IfMatch::version(Some(bad)).unwrap_err().problem(), Problem::MalformedRequest, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_read_is_spared_by_any_of_the_named_tags() {
+        for naming in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "\"6\",W/\"7\"", "*"] {
+            assert!(IfNoneMatch::names(naming, &entity_tag(7)), "{naming}");
+        }
+        for other in ["", "7", "\"8\"", "\"77\"", "w/\"7\"", "\"6\", \"8\""] {
+            assert!(!IfNoneMatch::names(other, &entity_tag(7)), "{other}");
         }
     }
 }

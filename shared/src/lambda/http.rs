@@ -3,13 +3,13 @@
 use std::future::Future;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use aws_lambda_events::http::HeaderValue;
+use aws_lambda_events::http::{HeaderValue, header};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{Call, Ended, Reply, Request, Serve, contained, continue_trace, reply};
 use crate::{
-    contract::{Endpoint, Function},
+    contract::{Endpoint, Function, IfNoneMatch, Precondition},
     error::{ApiError, Problem},
     store::Counted,
     telemetry::Trace,
@@ -67,7 +67,7 @@ where
     let request = Request::<E>::read(event, call.ambient, trace)?;
     let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
     let result = match contained(handler(call.needs, request), call.time_left).await {
-        Ok(result) => result.and_then(|reply| reply.into().into_response(E::STATUS)),
+        Ok(result) => result.and_then(|reply| Ok(unless_known::<E>(event, reply.into().into_response(E::STATUS)?))),
         Err(ended @ Ended::Panicked) => Err(ApiError::internal(ended)),
         Err(ended @ Ended::TimedOut) => Err(ApiError::unavailable(ended)),
     };
@@ -81,6 +81,19 @@ where
         // The account's limit, which is over, says more than the address's.
         (Err(error), Some(counted)) if error.problem() != Problem::TooManyRequests => Err(counted.told_by(error)),
         (result, _) => result,
+    }
+}
+
+/// The reply, or a 304 where the client has it already and the endpoint looks at that.
+fn unless_known<E: Endpoint>(
+    event: &ApiGatewayV2httpRequest,
+    response: ApiGatewayV2httpResponse,
+) -> ApiGatewayV2httpResponse {
+    let known = E::Precondition::IS_ABOUT_READING.then(|| event.headers.get(header::IF_NONE_MATCH)).flatten();
+    let tag = response.headers.get(header::ETAG);
+    match (known.and_then(|known| known.to_str().ok()), tag.and_then(|tag| tag.to_str().ok())) {
+        (Some(known), Some(tag)) if IfNoneMatch::names(known, tag) => reply::not_modified(response),
+        _ => response,
     }
 }
 

@@ -7,7 +7,7 @@ mod authorizer;
 mod consumer;
 mod custom_resource;
 mod http;
-mod idempotency_key;
+mod idempotency;
 mod reply;
 mod request;
 mod task;
@@ -32,7 +32,7 @@ pub use self::{
     consumer::{Consumer, ConsumerContract, Delivery, Failure},
     custom_resource::Deployment,
     http::Http,
-    idempotency_key::IdempotencyKey,
+    idempotency::IdempotencyKey,
     reply::Reply,
     request::{Client, FromBody, Request},
     task::{Task, TaskContract, TaskError, TaskRun},

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::error::ApiError;
 
 const NO_CONTENT: u16 = 204;
+const NOT_MODIFIED: i64 = 304;
 
 /// A successful reply: a value, or the JSON text of one, and headers. A plain value turns into one.
 pub struct Reply<T> {
@@ -66,6 +67,14 @@ impl<T: Serialize> Reply<T> {
         }
         Ok(response)
     }
+}
+
+/// The reply without what the client has already.
+pub(super) fn not_modified(mut response: ApiGatewayV2httpResponse) -> ApiGatewayV2httpResponse {
+    response.status_code = NOT_MODIFIED;
+    response.headers.remove(header::CONTENT_TYPE);
+    response.body = None;
+    response
 }
 
 /// The reply to a request that failed.

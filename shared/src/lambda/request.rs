@@ -15,6 +15,7 @@ use serde::{
 };
 use utoipa::{ToSchema, openapi::RefOr, openapi::schema::Schema};
 
+use super::idempotency::payload;
 use crate::{
     ambient::Ambient,
     auth::Caller,
@@ -117,7 +118,7 @@ impl<E: Endpoint> Request<E> {
         let header = |name: &str| event.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Ok(Self {
             caller,
-            idempotency_key: E::Idempotency::key(header("idempotency-key"), &bytes)?,
+            idempotency_key: E::Idempotency::key(header("idempotency-key"), &payload(&event.path_parameters, &bytes))?,
             if_match: E::Precondition::version(header("if-match"))?,
             path: path(&event.path_parameters)?,
             query: query(event.raw_query_string.as_deref().unwrap_or_default())?,

@@ -3,13 +3,16 @@
 //! Every entry carries its row's version. A fill never replaces a newer entry; after a change was committed, the key is set to a
 //! tombstone with the new version, so that a fill with what was read before the change loses. Where Redis is out while
 //! something changes, an entry lives out its TTL at most.
+//!
+//! Of many who miss the same key at once, one asks the store; the others wait a little for what it finds, and then ask too. Nothing is
+//! wrong with two who ask: the versions decide what stays.
 
 use std::{fmt, future::Future, time::Duration};
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::Redis;
+use super::{Redis, StoreError};
 use crate::{ambient::Ambient, error::ApiError};
 
 const TTL: Duration = Duration::from_mins(1);
@@ -19,12 +22,27 @@ const ABSENT_TTL: Duration = Duration::from_secs(5);
 /// Longer than any function runs: a fill that raced a change finds its tombstone.
 const TOMBSTONE_TTL: Duration = Duration::from_mins(1);
 
-/// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless what is there has a version above ARGV[1].
+/// How long one reader is believed to be asking the store.
+const LOADING_TTL: Duration = Duration::from_secs(2);
+/// The pauses of those who wait for it, in milliseconds: 155 together, more than reading a row takes.
+const PAUSES: [u64; 5] = [5, 10, 20, 40, 80];
+
+/// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless what is there has a version above ARGV[1]. Whoever waits for KEYS[2] need
+/// not any more.
 const SET_UNLESS_NEWER: &str = "\
+redis.call('DEL', KEYS[2]) \
 local current = redis.call('GET', KEYS[1]) \
-if current and tonumber(string.match(current, '^%a(%d+)')) > tonumber(ARGV[1]) then return 0 end \
+if current and tonumber(string.match(current, '^%a(%d+)') or 0) > tonumber(ARGV[1]) then return 0 end \
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
 return 1";
+
+/// What KEYS[1] has for a reader; nothing while somebody else is loading it; otherwise an empty text, and the caller is to load it within
+/// ARGV[1] milliseconds. In one step, or a reader between two of them would load what was filled meanwhile.
+const GET_OR_CLAIM: &str = "\
+local current = redis.call('GET', KEYS[1]) \
+if current and string.sub(current, 1, 1) ~= 't' then return current end \
+if redis.call('SET', KEYS[2], '', 'NX', 'PX', ARGV[1]) then return '' end \
+return false";
 
 /// What is cached: named by its kind and its id.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +57,13 @@ impl Key {
     #[must_use]
     pub const fn user(id: Uuid) -> Self {
         Self("user", id)
+    }
+}
+
+impl Key {
+    /// Says that somebody is loading it. The braces keep both keys on one node of a cluster.
+    fn loading(self) -> String {
+        format!("{{{self}}}:loading")
     }
 }
 
@@ -92,23 +117,22 @@ where
     T: Serialize,
     F: Future<Output = Result<Option<Versioned<T>>, ApiError>>,
 {
-    let found = redis.repeatable::<Option<String>>(redis::cmd("GET").arg(key.to_string())).await;
-    let status = match found.as_ref().map(|entry| entry.as_deref().map(Entry::parse)) {
-        Ok(Some(Entry::Present(version, json))) => {
-            let found = Some(Versioned { version, value: json.to_owned() });
-            return Ok(Cached { status: Status::Hit, found });
-        }
-        Ok(Some(Entry::Absent)) => return Ok(Cached { status: Status::Hit, found: None }),
-        Ok(Some(Entry::Tombstone) | None) => Status::Miss,
+    let status = match look_up(redis, key).await {
+        Ok(LookUp::Found(found)) => return Ok(Cached { status: Status::Hit, found }),
+        Ok(LookUp::Missing) => Status::Miss,
         Err(error) => {
             tracing::warn!(%error, "reading from the store: the cache does not answer");
             Status::Bypass
         }
     };
-    let (version, entry, ttl, found) = match load.await? {
+    let loaded = load.await;
+    if loaded.is_err() && status == Status::Miss {
+        give_up(redis, key).await;
+    }
+    let (version, entry, ttl, found) = match loaded? {
         Some(Versioned { version, value }) => {
             let json = serde_json::to_string(&value).map_err(ApiError::internal)?;
-            let jitter = Duration::from_millis(ambient.below(u64::try_from(JITTER.as_millis()).unwrap_or(1)));
+            let jitter = Duration::from_millis(ambient.below(milliseconds(JITTER)));
             (version, format!("p{version}\n{json}"), TTL + jitter, Some(Versioned { version, value: json }))
         }
         None => (0, "a0\n".to_owned(), ABSENT_TTL, None),
@@ -119,6 +143,41 @@ where
     Ok(Cached { status, found })
 }
 
+/// What a reader does next.
+enum LookUp {
+    /// Answers with this.
+    Found(Option<Versioned<String>>),
+    /// Asks the store.
+    Missing,
+}
+
+impl LookUp {
+    fn of(entry: &str) -> Self {
+        match Entry::parse(entry) {
+            Entry::Present(version, json) => Self::Found(Some(Versioned { version, value: json.to_owned() })),
+            Entry::Absent => Self::Found(None),
+            Entry::Tombstone => Self::Missing,
+        }
+    }
+}
+
+/// Looks whether Redis has it, or will have it in a moment.
+async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
+    let entry: Option<String> = redis.repeatable(redis::cmd("GET").arg(key.to_string())).await?;
+    if let Some(answer @ LookUp::Found(_)) = entry.as_deref().map(LookUp::of) {
+        return Ok(answer);
+    }
+    let mut get_or_claim = redis::cmd("EVAL");
+    get_or_claim.arg(GET_OR_CLAIM).arg(2).arg(key.to_string()).arg(key.loading()).arg(milliseconds(LOADING_TTL));
+    for pause in PAUSES {
+        if let Some(entry) = redis.repeatable::<Option<String>>(&get_or_claim).await? {
+            return Ok(LookUp::of(&entry));
+        }
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+    Ok(LookUp::Missing)
+}
+
 /// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply.
 #[tracing::instrument(name = "cache.invalidate", skip_all)]
 pub async fn invalidate(redis: &Redis, key: Key, version: u64) {
@@ -127,11 +186,22 @@ pub async fn invalidate(redis: &Redis, key: Key, version: u64) {
 
 async fn set_unless_newer(redis: &Redis, key: Key, version: u64, entry: &str, ttl: Duration) {
     let mut command = redis::cmd("EVAL");
-    command.arg(SET_UNLESS_NEWER).arg(1).arg(key.to_string()).arg(version).arg(entry);
-    command.arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.loading());
+    command.arg(version).arg(entry).arg(milliseconds(ttl));
     if let Err(error) = redis.repeatable::<i64>(&command).await {
         tracing::warn!(%error, %key, "the cache keeps what it has until that expires");
     }
+}
+
+/// Lets somebody else ask the store.
+async fn give_up(redis: &Redis, key: Key) {
+    if let Err(error) = redis.repeatable::<i64>(redis::cmd("DEL").arg(key.loading())).await {
+        tracing::warn!(%error, %key, "others wait for a moment in vain");
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An entry as it lies in Redis: a letter for its kind, the version, a line feed, and the JSON.

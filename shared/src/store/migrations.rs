@@ -18,6 +18,7 @@ use super::{Mongodb, Mysql, StoreError, users::ADMINS_GUARD};
 const FILES: &[(&str, &str)] = &[
     ("0001_catalogue_and_orders", include_str!("../../../migrations/0001_catalogue_and_orders.sql")),
     ("0002_idempotency_and_outbox", include_str!("../../../migrations/0002_idempotency_and_outbox.sql")),
+    ("0003_lists_and_stock", include_str!("../../../migrations/0003_lists_and_stock.sql")),
     ("0004_orders_by_status", include_str!("../../../migrations/0004_orders_by_status.sql")),
 ];
 

@@ -14,10 +14,13 @@ mod mysql;
 pub mod orders;
 pub mod outbox;
 pub mod processed_messages;
+pub mod product_list;
 pub mod products;
 mod redis;
 pub mod revocations;
+pub mod sample_orders;
 pub mod sessions;
+pub mod stock_adjustments;
 pub mod user_outbox;
 pub mod users;
 

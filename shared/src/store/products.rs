@@ -7,6 +7,12 @@ use uuid::Uuid;
 use super::{Mysql, StoreError};
 use crate::money::Money;
 
+/// The most units of a product.
+pub const MAX_STOCK: u32 = 1_000_000_000;
+/// What [`product`] reads.
+pub(super) const COLUMNS: &str =
+    "id, sku, name, description, price_minor, currency, stock, version, created_at, updated_at";
+
 /// A product on sale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Product {
@@ -58,9 +64,7 @@ pub async fn insert_missing(mysql: &Mysql, products: &[Product]) -> Result<(), S
 
 fn insertion(verb: &str, products: &[Product]) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new(verb);
-    query.push(
-        " INTO products (id, sku, name, description, price_minor, currency, stock, version, created_at, updated_at) ",
-    );
+    query.push(" INTO products (").push(COLUMNS).push(") ");
     query.push_values(products, |mut row, product| {
         row.push_bind(product.id)
             .push_bind(product.sku.clone())
@@ -82,14 +86,99 @@ fn insertion(verb: &str, products: &[Product]) -> QueryBuilder<MySql> {
 /// When the store does not answer.
 #[tracing::instrument(name = "products.find", skip_all)]
 pub async fn find(mysql: &Mysql, id: Uuid) -> Result<Option<Product>, StoreError> {
-    let row = sqlx::query(
-        "SELECT id, sku, name, description, price_minor, currency, stock, version, created_at, updated_at \
-         FROM products WHERE id = ? AND deleted_at IS NULL",
-    )
-    .bind(id)
-    .fetch_optional(mysql.pool().await?)
-    .await?;
+    let mut query = selection(id);
+    let row = query.build().fetch_optional(mysql.pool().await?).await?;
     Ok(row.as_ref().map(product).transpose()?)
+}
+
+fn selection(id: Uuid) -> QueryBuilder<MySql> {
+    let mut query = QueryBuilder::new("SELECT ");
+    query.push(COLUMNS).push(" FROM products WHERE id = ").push_bind(id).push(" AND deleted_at IS NULL");
+    query
+}
+
+/// What changes of a product; what is left out stays.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub price: Option<Money>,
+}
+
+/// What came of changing a product.
+pub enum Updated {
+    /// The product as it is now.
+    Changed(Product),
+    /// There is none, or not any more.
+    NotFound,
+    /// It has another version.
+    Stale,
+}
+
+/// Changes this version of a product.
+///
+/// # Errors
+/// When the store does not answer, or others are in the way.
+#[tracing::instrument(name = "products.update", skip_all)]
+pub async fn update(
+    mysql: &Mysql,
+    id: Uuid,
+    version: u64,
+    changes: &Changes,
+    now: OffsetDateTime,
+) -> Result<Updated, StoreError> {
+    let mut transaction = mysql.begin().await?;
+    let row = selection(id).push(" FOR UPDATE").build().fetch_optional(&mut *transaction).await?;
+    let Some(row) = row else { return Ok(Updated::NotFound) };
+    let mut product = product(&row)?;
+    if product.version != version {
+        return Ok(Updated::Stale);
+    }
+    let Changes { name, description, price } = changes.clone();
+    product.name = name.unwrap_or(product.name);
+    product.description = description.unwrap_or(product.description);
+    product.price = price.unwrap_or(product.price);
+    product.version += 1;
+    product.updated_at = now;
+    sqlx::query(
+        "UPDATE products SET name = ?, description = ?, price_minor = ?, currency = ?, version = ?, updated_at = ? \
+         WHERE id = ?",
+    )
+    .bind(&product.name)
+    .bind(&product.description)
+    .bind(product.price.amount)
+    .bind(product.price.currency.as_str())
+    .bind(product.version)
+    .bind(product.updated_at)
+    .bind(id)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(Updated::Changed(product))
+}
+
+/// Deletes a product, softly: orders go on naming it, and its SKU stays taken. Its last version, unless there is no such product.
+///
+/// # Errors
+/// When the store does not answer, or others are in the way.
+#[tracing::instrument(name = "products.delete", skip_all)]
+pub async fn delete(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<Option<u64>, StoreError> {
+    let mut transaction = mysql.begin().await?;
+    let result = sqlx::query(
+        "UPDATE products SET deleted_at = ?, version = version + 1, updated_at = ? WHERE id = ? AND deleted_at IS NULL",
+    )
+    .bind(now)
+    .bind(now)
+    .bind(id)
+    .execute(&mut *transaction)
+    .await?;
+    if result.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let query = sqlx::query_scalar("SELECT version FROM products WHERE id = ?");
+    let version = query.bind(id).fetch_one(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(Some(version))
 }
 
 /// What an order needs to know of a product, read under a lock that lasts as long as the transaction.
@@ -159,7 +248,24 @@ pub(super) async fn put_back(
     sqlx::query("SELECT version FROM products WHERE id = ?").bind(id).fetch_one(connection).await?.try_get("version")
 }
 
-fn product(row: &MySqlRow) -> Result<Product, sqlx::Error> {
+/// Says how many units there are of a product that is locked.
+#[tracing::instrument(name = "products.set_stock", skip_all)]
+pub(super) async fn set_stock(
+    connection: &mut MySqlConnection,
+    id: Uuid,
+    stock: u32,
+    now: OffsetDateTime,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE products SET stock = ?, version = version + 1, updated_at = ? WHERE id = ?")
+        .bind(stock)
+        .bind(now)
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) fn product(row: &MySqlRow) -> Result<Product, sqlx::Error> {
     Ok(Product {
         id: row.try_get("id")?,
         sku: row.try_get("sku")?,

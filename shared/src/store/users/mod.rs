@@ -133,36 +133,60 @@ impl From<UserDocument> for User {
     }
 }
 
+impl From<&NewUser> for UserDocument {
+    fn from(user: &NewUser) -> Self {
+        let now = to_bson_time(user.now);
+        Self {
+            id: to_bson_id(user.id),
+            email: user.email.clone(),
+            email_key: Some(user.email.key()),
+            email_verified: user.email_verified,
+            password_hash: user.password_hash.clone(),
+            identity_keys: user.identity_key.clone().map(|key| vec![key]),
+            roles: user.roles.clone(),
+            is_deleted: false,
+            is_disabled: false,
+            profile: ProfileMap::new(),
+            outbox: Vec::new(),
+            epoch: 0,
+            schema_version: SCHEMA_VERSION,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// Adds a user, and the message that must follow, in one write.
 ///
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.insert", skip_all)]
 pub async fn insert(mongodb: &Mongodb, user: &NewUser, message: Option<&Outgoing>) -> Result<Inserted, StoreError> {
-    let now = to_bson_time(user.now);
-    let document = UserDocument {
-        id: to_bson_id(user.id),
-        email: user.email.clone(),
-        email_key: Some(user.email.key()),
-        email_verified: user.email_verified,
-        password_hash: user.password_hash.clone(),
-        identity_keys: user.identity_key.clone().map(|key| vec![key]),
-        roles: user.roles.clone(),
-        is_deleted: false,
-        is_disabled: false,
-        profile: ProfileMap::new(),
-        outbox: message.map(|message| user_outbox::entry(message, user.now)).into_iter().collect(),
-        epoch: 0,
-        schema_version: SCHEMA_VERSION,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-    };
+    let mut document = UserDocument::from(user);
+    document.outbox = message.map(|message| user_outbox::entry(message, user.now)).into_iter().collect();
     match users(mongodb).await?.insert_one(&document).await {
         Ok(_) => Ok(Inserted::Yes),
         Err(error) if is_duplicate_key(&error) => Ok(Inserted::Taken),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Adds those users whose ids are not there yet.
+///
+/// # Errors
+/// When the store does not answer, or somebody else has one of the addresses.
+#[tracing::instrument(name = "users.insert_missing", skip_all)]
+pub async fn insert_missing(mongodb: &Mongodb, new: &[NewUser]) -> Result<(), StoreError> {
+    let users = users(mongodb).await?;
+    let ids: Vec<bson::Uuid> = new.iter().map(|user| to_bson_id(user.id)).collect();
+    let found = users.distinct("_id", doc! { "_id": { "$in": ids } }).await?;
+    let is_missing = |user: &&NewUser| !found.contains(&to_bson_id(user.id).into());
+    let documents: Vec<UserDocument> = new.iter().filter(is_missing).map(UserDocument::from).collect();
+    if !documents.is_empty() {
+        users.insert_many(&documents).await?;
+    }
+    Ok(())
 }
 
 /// The user with this id, unless deleted or disabled.

@@ -1,0 +1,243 @@
+//! Nothing is sold that was not there, and nothing gets lost: while orders are placed and cancelled and stock comes in, with
+//! connections that are cut at random, each look at the database finds as many units in stock and in orders as there ever were, and
+//! for each order one message.
+//!
+//! The bank test of Jepsen, for a shop.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use shared::{
+    ambient::Ambient,
+    auth::{Caller, Owner, Role, Roles},
+    lambda::IdempotencyKey,
+    mail::{Content, Email, Recipient},
+    queue::{EmailQueue, Outgoing},
+    store::{
+        Mysql, StoreError,
+        idempotency::{self, Claim, Outcome},
+        orders::{self, Changed, NewOrder, PlaceError},
+        retry_contention,
+        stock_adjustments::{self, AdjustError, NewAdjustment},
+    },
+    telemetry::Trace,
+};
+use sqlx::{Connection, Row};
+use tests::{Stage, people};
+use uuid::Uuid;
+
+const LASTS: Duration = Duration::from_secs(12);
+const WORKERS: usize = 6;
+const PRODUCTS: usize = 5;
+const INITIAL: u32 = 40;
+
+/// What everybody here works on, and what came of it.
+struct Shop {
+    products: Vec<Uuid>,
+    owner: Owner,
+    is_over: AtomicBool,
+    placed: AtomicU32,
+    cancelled: AtomicU32,
+    restocked: AtomicU32,
+    refused: AtomicU32,
+    cut: AtomicU32,
+}
+
+impl Shop {
+    fn count(counter: &AtomicU32) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// What a store error is here: a connection that was cut.
+    fn failed(&self, error: &StoreError) {
+        assert!(!matches!(error, StoreError::Contended { .. }), "a deadlock reached a client: {error}");
+        Self::count(&self.cut);
+    }
+}
+
+async fn claim(mysql: &Mysql, ambient: &Ambient, shop: &Shop) -> Option<Claim> {
+    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
+    match idempotency::claim(mysql, ambient, "test", shop.owner.user_id(), &key).await {
+        Ok(Outcome::Claimed(claim)) => Some(claim),
+        Ok(_) => panic!("the key is new"),
+        Err(error) => {
+            shop.failed(&error);
+            None
+        }
+    }
+}
+
+async fn place(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
+    let Some(claim) = claim(mysql, ambient, shop).await else { return };
+    let mut lines: Vec<(Uuid, u32)> = Vec::new();
+    for _ in 0..=ambient.below(3) {
+        let product = shop.products[usize::try_from(ambient.below(PRODUCTS as u64)).unwrap()];
+        if lines.iter().all(|(id, _)| *id != product) {
+            lines.push((product, 1 + u32::try_from(ambient.below(3)).unwrap()));
+        }
+    }
+    let new = NewOrder { id: ambient.id(), user_id: shop.owner.user_id(), lines, now: ambient.now() };
+    let message_id = ambient.id();
+    let finish = |order: &orders::Order| {
+        let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
+        let mail = Email { to: Recipient::User(order.user_id), content };
+        Ok(("{}".to_owned(), Outgoing::new::<EmailQueue>(message_id, &Trace::of(None, None, ambient), mail)?))
+    };
+    match retry_contention(ambient, || orders::place(mysql, &new, &claim, finish)).await {
+        Ok(_) => Shop::count(&shop.placed),
+        Err(PlaceError::OutOfStock(_)) => Shop::count(&shop.refused),
+        Err(PlaceError::Store(error)) => shop.failed(&error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn cancel(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
+    use shared::auth::Scope;
+    let found = orders::list(mysql, Scope::Own(shop.owner), Some(orders::Status::Pending), None, 20).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return shop.failed(&error),
+    };
+    let Some(bound) = u64::try_from(found.len()).ok().filter(|&count| count > 0) else { return };
+    let id = found[usize::try_from(ambient.below(bound)).unwrap()].id;
+    let now = ambient.now();
+    match retry_contention(ambient, || orders::cancel(mysql, shop.owner, id, now)).await {
+        Ok(Changed::Yes { .. }) => Shop::count(&shop.cancelled),
+        Ok(Changed::Already(_)) => Shop::count(&shop.refused),
+        Ok(changed) => panic!("{changed:?}"),
+        Err(error) => shop.failed(&error),
+    }
+}
+
+async fn restock(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
+    let Some(claim) = claim(mysql, ambient, shop).await else { return };
+    let delta = i32::try_from(ambient.below(9)).unwrap() - 3;
+    let new = NewAdjustment {
+        id: ambient.id(),
+        product_id: shop.products[usize::try_from(ambient.below(PRODUCTS as u64)).unwrap()],
+        delta: if delta == 0 { 5 } else { delta },
+        reason: "counted".to_owned(),
+        user_id: shop.owner.user_id(),
+        now: ambient.now(),
+    };
+    let finish = |_: &stock_adjustments::Adjustment| Ok("{}".to_owned());
+    match retry_contention(ambient, || stock_adjustments::make(mysql, &new, &claim, 200, finish)).await {
+        Ok(_) => Shop::count(&shop.restocked),
+        Err(AdjustError::OutOfStock) => Shop::count(&shop.refused),
+        Err(AdjustError::Store(error)) => shop.failed(&error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Places, cancels and restocks at random, on a connection of its own.
+async fn work(shop: Arc<Shop>) {
+    let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
+    while !shop.is_over() {
+        match ambient.below(10) {
+            0..6 => place(&mysql, &ambient, &shop).await,
+            6..9 => cancel(&mysql, &ambient, &shop).await,
+            _ => restock(&mysql, &ambient, &shop).await,
+        }
+    }
+}
+
+/// Cuts everybody's connections but its own, again and again.
+async fn cut_connections(shop: Arc<Shop>) {
+    let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
+    let pool = mysql.pool().await.unwrap();
+    let others = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
+                  WHERE user = 'souk' AND id <> CONNECTION_ID() AND info IS NOT NULL";
+    while !shop.is_over() {
+        tokio::time::sleep(Duration::from_millis(20 + ambient.below(100))).await;
+        let ids: Vec<i64> = sqlx::query_scalar(others).fetch_all(pool).await.unwrap();
+        if let Some(id) = ids.first() {
+            // One that is gone already cannot be cut.
+            let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"))).execute(pool).await;
+        }
+    }
+}
+
+/// Looks at everything at one moment. How many orders there were.
+async fn check(mysql: &Mysql, shop: &Shop) -> Option<i64> {
+    let mut connection = Box::pin(mysql.pool().await.unwrap().acquire()).await.ok()?;
+    sqlx::raw_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT").execute(&mut *connection).await.ok()?;
+    let mut balance = Vec::new();
+    for product in &shop.products {
+        let row = sqlx::query(
+            "SELECT CAST(stock AS SIGNED) AS stock, \
+             (SELECT CAST(COALESCE(SUM(i.quantity), 0) AS SIGNED) FROM order_items i JOIN orders o ON o.id = i.order_id \
+              WHERE i.product_id = p.id AND o.status <> 'cancelled') AS sold, \
+             (SELECT CAST(COALESCE(SUM(delta), 0) AS SIGNED) FROM stock_adjustments a WHERE a.product_id = p.id) AS came \
+             FROM products p WHERE p.id = ?",
+        );
+        let row = row.bind(product).fetch_one(&mut *connection).await.ok()?;
+        balance.push(["stock", "sold", "came"].map(|name| row.try_get::<i64, _>(name).unwrap()));
+    }
+    let user = shop.owner.user_id();
+    let counts = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM orders WHERE user_id = ?) AS orders, \
+         (SELECT COUNT(*) FROM outbox WHERE envelope LIKE ?) AS messages",
+    );
+    let counts = counts.bind(user).bind(format!("%{user}%")).fetch_one(&mut *connection).await.ok()?;
+    // Some statement of this look may have been cut: then it saw nothing.
+    Connection::ping(&mut *connection).await.ok()?;
+    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.ok()?;
+
+    for [stock, sold, came] in balance {
+        assert!(stock >= 0, "{stock} in stock");
+        assert_eq!(stock + sold, i64::from(INITIAL) + came, "{stock} in stock, {sold} in orders, {came} came in");
+    }
+    let (orders, messages): (i64, i64) = (counts.get("orders"), counts.get("messages"));
+    assert_eq!(orders, messages, "each order has one message");
+    Some(orders)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_every_moment_stock_and_orders_sum_up_to_what_came_in() {
+    let user_id = Ambient::system().id();
+    let caller = Caller { user_id, session_id: user_id, roles: Roles(vec![Role::Customer]) };
+    let products = (0..PRODUCTS).map(|_| people::new_product(INITIAL).parse().unwrap()).collect();
+    let shop = Arc::new(Shop {
+        products,
+        owner: caller.owner(),
+        is_over: AtomicBool::new(false),
+        placed: AtomicU32::new(0),
+        cancelled: AtomicU32::new(0),
+        restocked: AtomicU32::new(0),
+        refused: AtomicU32::new(0),
+        cut: AtomicU32::new(0),
+    });
+    let mut tasks: Vec<_> = (0..WORKERS).map(|_| tokio::spawn(work(Arc::clone(&shop)))).collect();
+    tasks.push(tokio::spawn(cut_connections(Arc::clone(&shop))));
+
+    let (mysql, start, mut looks): (Mysql, _, u32) = (Stage::get().resource(), Instant::now(), 0);
+    while start.elapsed() < LASTS {
+        looks += u32::from(check(&mysql, &shop).await.is_some());
+    }
+    shop.is_over.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let orders = loop {
+        if let Some(orders) = check(&mysql, &shop).await {
+            break orders;
+        }
+    };
+    let counts = [&shop.placed, &shop.cancelled, &shop.restocked, &shop.refused, &shop.cut];
+    let [placed, cancelled, restocked, refused, cut] = counts.map(|counter| counter.load(Ordering::Relaxed));
+    println!(
+        "{looks} looks; {placed} placed, {cancelled} cancelled, {restocked} restocked, {refused} refused, {cut} cut"
+    );
+    assert!(looks > 20 && placed > 20 && cancelled > 10 && restocked > 5 && refused > 0 && cut > 5);
+    // One whose answer was cut off may have been placed all the same.
+    assert!(orders >= i64::from(placed));
+}
