@@ -2,11 +2,16 @@
 //!
 //! A program of its own, since what it does would disturb other tests; and one test at a time.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use shared::store::{Mysql, Redis};
-use tests::{Call, Reply, Stage, aws, people};
+use tests::{Call, Reply, Stage, aws, function::Function, people};
 use tokio::sync::Mutex;
 
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -52,6 +57,62 @@ async fn while_redis_hangs_reads_and_orders_are_answered_by_the_stores() {
     let _ = read(&product).expect(200);
     assert_eq!(read(&product).expect(200).header("x-cache"), Some("hit"));
     assert_eq!(Call::get("/health/ready").send().expect(200).json()["status"], "ok");
+}
+
+/// A Redis of the test's own, to be stopped and started again.
+struct OwnRedis {
+    process: Child,
+    port: u16,
+}
+
+impl OwnRedis {
+    fn start(port: u16) -> Self {
+        let id = shared::environment::required("SOUK_REDIS_SECRET").unwrap();
+        let secret = aws::json_call("secretsmanager", "secretsmanager.GetSecretValue", &json!({ "SecretId": id }));
+        let secret: Value = serde_json::from_str(secret["SecretString"].as_str().unwrap()).unwrap();
+        let password = secret["password"].as_str().unwrap();
+        let mut process =
+            Command::new("redis-server").arg("-").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let configuration = format!("port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave \"\"\n");
+        process.stdin.take().unwrap().write_all(configuration.as_bytes()).unwrap();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Self { process, port }
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        let _ = (self.process.kill(), self.process.wait());
+    }
+}
+
+#[tokio::test]
+async fn while_redis_is_stopped_every_read_is_answered_and_afterwards_it_is_used_again() {
+    let _alone = ALONE.lock().await;
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redis = OwnRedis::start(port);
+    let function = Function::start("products-get", &[("SOUK_REDIS_ENDPOINT", format!("redis://127.0.0.1:{port}/0"))]);
+    let product = people::new_product(3);
+    let mut event = aws::http_event("GET /v1/products/{id}", &json!({}));
+    event["pathParameters"] = json!({ "id": product });
+    let read = || {
+        let reply = function.invoke(&event);
+        assert_eq!(reply["statusCode"], 200, "{reply}");
+        reply["headers"]["x-cache"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([read(), read()], ["miss", "hit"]);
+    let port = redis.port;
+    drop(redis);
+    assert!((0..100).all(|_| read() == "bypass"));
+
+    let _redis = OwnRedis::start(port);
+    let start = Instant::now();
+    while read() != "hit" {
+        assert!(start.elapsed() < Duration::from_secs(10), "Redis is back, and not used");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Limits are counted in MongoDB meanwhile, access tokens are good without being looked up, and login codes have to wait.
