@@ -33,7 +33,7 @@ fn expected(name: &str) -> [u16; 9] {
     // What belongs to the customer is not there for anybody else.
     let owner = |status| [401, 403, 403, status, 404, 404, 404, 403, 403];
     match name {
-        "auth-jwks" | "health" | "health-ready" => anybody(200),
+        "auth-jwks" | "health" | "health-ready" | "products-list" => anybody(200),
         "auth-login"
         | "auth-otp"
         | "auth-password-forgot"
@@ -48,7 +48,8 @@ fn expected(name: &str) -> [u16; 9] {
         "auth-password-change" | "orders-place" => user(422),
         "orders-get" | "orders-cancel" => user(404),
         "auth-sessions-delete" => owner(204),
-        "products-create" | "orders-status" => staff(422),
+        "orders-status" | "products-create" | "products-stock" | "products-update" => staff(422),
+        "products-delete" => staff(404),
         "users-list" | "users-get" | "users-update" => admin(200),
         "users-delete" => admin(204),
         "users-restore" => admin(404),

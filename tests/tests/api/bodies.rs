@@ -91,6 +91,8 @@ fn sample(method: &str, path: &str) -> Value {
             json!({ "sku": people::random(), "name": "x", "price": { "amount": 1, "currency": "EUR" }, "stock": 1 })
         }
         ("PATCH", "/v1/orders/{id}/status") => json!({ "status": "confirmed" }),
+        ("PATCH", "/v1/products/{id}") => json!({ "name": "x" }),
+        ("POST", "/v1/products/{id}/stock") => json!({ "delta": 1, "reason": "x" }),
         ("POST", "/v1/orders") => json!({ "lines": [{ "productId": people::new_key(), "quantity": 1 }] }),
         _ => panic!("no sample of a body for {method} {path}"),
     }

@@ -1,5 +1,10 @@
 //! `/v1/products`
 
+mod changes;
+mod lists;
+mod search;
+mod stock;
+
 use serde_json::{Value, json};
 use tests::{Call, people};
 
@@ -22,7 +27,7 @@ fn a_product_is_created_and_read_from_the_store_then_from_the_cache() {
     let created = create(&lantern()).expect(201);
     let product = created.json();
     let path = format!("/v1/products/{}", product["id"].as_str().unwrap());
-    assert_eq!(created.header("location"), Some(path.as_str()));
+    assert_eq!((created.header("location"), created.header("etag")), (Some(path.as_str()), Some("\"1\"")));
 
     let first = Call::get(&path).send().expect(200);
     let second = Call::get(&path).send().expect(200);
@@ -74,4 +79,20 @@ fn values_that_a_product_cannot_have_are_named() {
         let problem = create(&product).expect_problem(422, "validation-failed");
         assert_eq!(problem["errors"][0]["field"], field, "{problem}");
     }
+}
+
+#[test]
+fn a_client_that_has_the_product_is_not_sent_it_again() {
+    let path = format!("/v1/products/{}", people::new_product(3));
+    let read = |tag: &str| Call::get(&path).header("if-none-match", tag).send();
+    let tag = Call::get(&path).send().expect(200).header("etag").unwrap().to_owned();
+    for naming in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}"), "*".to_owned()] {
+        let reply = read(&naming).expect(304);
+        assert_eq!((reply.header("etag"), reply.text.as_str()), (Some(tag.as_str()), ""), "{naming}");
+    }
+    for other in ["\"2\"", "1", ""] {
+        let _ = read(other).expect(200);
+    }
+    let path = format!("/v1/products/{}", people::new_key());
+    let _ = Call::get(path).header("if-none-match", "*").send().expect_problem(404, "not-found");
 }
