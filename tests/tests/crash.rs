@@ -68,8 +68,8 @@ fn die_there(buyer: &Buyer, mysql: &Proxy, sqs: &Proxy, which: &Proxy, step: usi
                 Ok(()) => {
                     function.kill();
                     which.mend();
-                    // It panics, since nothing answers any more.
-                    assert!(request.join().is_err());
+                    // It panics, since nothing answers any more; unless it gave up waiting in the moment before, and answered.
+                    let _ = request.join();
                     return true;
                 }
                 Err(RecvTimeoutError::Timeout) if !request.is_finished() => {}
