@@ -12,6 +12,7 @@ SET SESSION innodb_ft_enable_stopword = OFF;
 ALTER TABLE products
     ADD COLUMN is_available BOOLEAN GENERATED ALWAYS AS (stock > 0) STORED,
     ADD KEY products_newest (deleted_at, id DESC, currency, price_minor, is_available),
+    ADD KEY products_by_availability (deleted_at, is_available, id DESC, currency, price_minor),
     ADD KEY products_by_name (deleted_at, name, id, currency, price_minor, is_available),
     ADD KEY products_by_price (deleted_at, currency, price_minor, id, is_available),
     ADD FULLTEXT KEY products_words (name);

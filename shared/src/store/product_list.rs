@@ -180,21 +180,20 @@ fn selection(prefix: &str, filter: &Filter, sort: Sort, after: Option<&Position>
     query
 }
 
-/// The indexes that the store may choose from. Where few products have the price or the name, it sorts them rather than walk past all
-/// the others; it knows how many they are.
-const fn indexes(filter: &Filter, sort: Sort) -> &'static str {
-    match (&filter.search, sort) {
+/// The indexes that the store may choose from: the one in the list's order, and those that find what the filter asks for. It knows how
+/// many products that are; where they are few, it sorts them rather than walk past all the others.
+fn indexes(filter: &Filter, sort: Sort) -> String {
+    let first = match (&filter.search, sort) {
         // It takes the index of words, whatever else there is.
-        (Some(Search::Words(_)), _) => "",
-        (Some(Search::Beginning(_)), Sort::Price(_)) => " FORCE INDEX (products_by_name, products_by_price)",
-        (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) if filter.currency.is_none() => {
-            " FORCE INDEX (products_by_name)"
-        }
-        (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) => " FORCE INDEX (products_by_name, products_by_price)",
-        (None, Sort::Price(_)) => " FORCE INDEX (products_by_price)",
-        (None, Sort::Newest) if filter.currency.is_none() => " FORCE INDEX (products_newest)",
-        (None, Sort::Newest) => " FORCE INDEX (products_newest, products_by_price)",
-    }
+        (Some(Search::Words(_)), _) => return String::new(),
+        (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) => "products_by_name",
+        (None, Sort::Newest) => "products_newest",
+        (None, Sort::Price(_)) => "products_by_price",
+    };
+    let by_price = filter.currency.map(|_| "products_by_price").filter(|index| *index != first);
+    let by_availability = filter.available.map(|_| "products_by_availability");
+    let all: Vec<&str> = [Some(first), by_price, by_availability].into_iter().flatten().collect();
+    format!(" FORCE INDEX ({})", all.join(", "))
 }
 
 fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
