@@ -15,6 +15,14 @@ use crate::money::Currency;
 /// The shortest word that a full-text index holds, in characters, unless its server was told otherwise.
 const SHORTEST_INDEXED: usize = 3;
 
+/// So many products are found sooner among all, in the order of the list, than sorted.
+const FEW: u32 = 500;
+
+const NEWEST: &str = "products_newest";
+const BY_NAME: &str = "products_by_name";
+const BY_PRICE: &str = "products_by_price";
+const BY_AVAILABILITY: &str = "products_by_availability";
+
 /// Which products to list. Every part that is there narrows the list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -123,7 +131,8 @@ pub async fn list(
     after: Option<&Position>,
     limit: u32,
 ) -> Result<Vec<Product>, StoreError> {
-    let mut query = selection("", filter, sort, after, limit);
+    let index = index(mysql, filter, sort).await?;
+    let mut query = selection("", index, filter, sort, after, limit);
     let rows = query.build().fetch_all(mysql.pool().await?).await?;
     Ok(rows.iter().map(product).collect::<Result<_, _>>()?)
 }
@@ -151,7 +160,8 @@ pub async fn plan(
     after: Option<&Position>,
     limit: u32,
 ) -> Result<Vec<Step>, StoreError> {
-    let mut query = selection("EXPLAIN ", filter, sort, after, limit);
+    let index = index(mysql, filter, sort).await?;
+    let mut query = selection("EXPLAIN ", index, filter, sort, after, limit);
     let rows = query.build().persistent(false).fetch_all(mysql.pool().await?).await?;
     let text = |row: &sqlx::mysql::MySqlRow, column: &str| -> Result<Option<String>, sqlx::Error> {
         Ok(row.try_get::<Option<Vec<u8>>, _>(column)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
@@ -167,10 +177,20 @@ pub async fn plan(
     Ok(rows.iter().map(step).collect::<Result<_, sqlx::Error>>()?)
 }
 
-fn selection(prefix: &str, filter: &Filter, sort: Sort, after: Option<&Position>, limit: u32) -> QueryBuilder<MySql> {
+fn selection(
+    prefix: &str,
+    index: Option<&str>,
+    filter: &Filter,
+    sort: Sort,
+    after: Option<&Position>,
+    limit: u32,
+) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new(prefix);
     query.push("SELECT ").push(COLUMNS).push(" FROM (SELECT id FROM products");
-    query.push(indexes(filter, sort)).push(" WHERE deleted_at IS NULL");
+    if let Some(index) = index {
+        query.push(" FORCE INDEX (").push(index).push(")");
+    }
+    query.push(" WHERE deleted_at IS NULL");
     push_filter(&mut query, filter);
     if let Some(position) = after {
         push_position(&mut query, sort, position);
@@ -180,20 +200,37 @@ fn selection(prefix: &str, filter: &Filter, sort: Sort, after: Option<&Position>
     query
 }
 
-/// The indexes that the store may choose from: the one in the list's order, and those that find what the filter asks for. It knows how
-/// many products that are; where they are few, it sorts them rather than walk past all the others.
-fn indexes(filter: &Filter, sort: Sort) -> String {
-    let first = match (&filter.search, sort) {
-        // It takes the index of words, whatever else there is.
-        (Some(Search::Words(_)), _) => return String::new(),
-        (Some(Search::Beginning(_)), _) | (None, Sort::Name(_)) => "products_by_name",
-        (None, Sort::Newest) => "products_newest",
-        (None, Sort::Price(_)) => "products_by_price",
+/// The index to find a page in: the one in the list's order; or the one of what is asked for, where few products have that, since
+/// sorting them is less than walking past all the others. The store would choose too, and after a day of many changes wrongly.
+async fn index(mysql: &Mysql, filter: &Filter, sort: Sort) -> Result<Option<&'static str>, StoreError> {
+    let in_order = match (&filter.search, sort) {
+        (Some(Search::Words(_)), _) => return Ok(None),
+        (Some(Search::Beginning(_)), _) => return Ok(Some(BY_NAME)),
+        (None, Sort::Newest) => NEWEST,
+        (None, Sort::Name(_)) => BY_NAME,
+        (None, Sort::Price(_)) => BY_PRICE,
     };
-    let by_price = filter.currency.map(|_| "products_by_price").filter(|index| *index != first);
-    let by_availability = filter.available.map(|_| "products_by_availability");
-    let all: Vec<&str> = [Some(first), by_price, by_availability].into_iter().flatten().collect();
-    format!(" FORCE INDEX ({})", all.join(", "))
+    let Filter { currency, min_price, max_price, available, .. } = *filter;
+    let by_price = Filter { currency, min_price, max_price, ..Filter::default() };
+    let by_availability = Filter { available, ..Filter::default() };
+    if currency.is_some() && in_order != BY_PRICE && are_few(mysql, BY_PRICE, &by_price).await? {
+        return Ok(Some(BY_PRICE));
+    }
+    if available.is_some() && are_few(mysql, BY_AVAILABILITY, &by_availability).await? {
+        return Ok(Some(BY_AVAILABILITY));
+    }
+    Ok(Some(in_order))
+}
+
+/// Whether fewer than [`FEW`] products pass a filter that its index alone answers. Looks at no more than that.
+#[tracing::instrument(name = "products.are_few", skip_all)]
+async fn are_few(mysql: &Mysql, index: &str, filter: &Filter) -> Result<bool, StoreError> {
+    let mut query = QueryBuilder::new("SELECT COUNT(*) FROM (SELECT 1 FROM products FORCE INDEX (");
+    query.push(index).push(") WHERE deleted_at IS NULL");
+    push_filter(&mut query, filter);
+    query.push(" LIMIT ").push_bind(FEW).push(") AS few");
+    let count: i64 = query.build_query_scalar().fetch_one(mysql.pool().await?).await?;
+    Ok(count < i64::from(FEW))
 }
 
 fn push_filter(query: &mut QueryBuilder<MySql>, filter: &Filter) {
