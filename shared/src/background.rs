@@ -22,6 +22,7 @@ consumer! {
     OnEmail = "on-email" {
         queue: EmailQueue,
         batch_size: 10,
+        concurrency: 4,
         needs: { mysql: Mysql, mongodb: Mongodb, redis: Redis, mac: MacKey, ses: Ses },
     }
 }

@@ -8,11 +8,13 @@ use std::{fmt, str::FromStr};
 pub const SERVICE_NAME: &str = "POWERTOOLS_SERVICE_NAME";
 /// The Powertools variable with the least level that is logged: `DEBUG`, `INFO`, `WARN`, `ERROR`.
 pub const LOG_LEVEL: &str = "POWERTOOLS_LOG_LEVEL";
+/// The Powertools variable with the CloudWatch namespace of what is measured.
+pub const METRICS_NAMESPACE: &str = "POWERTOOLS_METRICS_NAMESPACE";
 /// The name of this deployment (`local`, `staging`, `prod`); part of every name and of the token issuer.
 pub const STAGE: &str = "SOUK_STAGE";
 
 /// What every function has in its environment (the template's `Globals`).
-pub const COMMON: &[&str] = &[SERVICE_NAME, LOG_LEVEL, STAGE];
+pub const COMMON: &[&str] = &[SERVICE_NAME, LOG_LEVEL, METRICS_NAMESPACE, STAGE];
 
 /// A variable that is missing or cannot be used. The function does not start.
 #[derive(Debug, thiserror::Error)]

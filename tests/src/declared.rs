@@ -74,6 +74,7 @@ fn resource(target: Target) -> String {
     match target {
         Target::Secret(name) => format!("{ARN}:secretsmanager:{ACCOUNT}:secret:souk/${{Stage}}/{name}-??????"),
         Target::Queue(name) => format!("!GetAtt {}Queue.Arn", pascal(name)),
+        Target::DeadLetterQueue(name) => format!("!GetAtt {}DeadLetterQueue.Arn", pascal(name)),
         Target::EmailIdentity => {
             format!("{ARN}:ses:{ACCOUNT}:identity/{{{{resolve:ssm:/souk/${{Stage}}/email/identity}}}}")
         }

@@ -8,6 +8,7 @@ pub mod declared;
 pub mod function;
 pub mod people;
 pub mod proxy;
+pub mod queue;
 pub mod stage;
 pub mod template;
 pub mod tokens;

@@ -97,6 +97,19 @@ impl Template {
         expect("deadLetterTargetArn", &target, &format!("!GetAtt {id}.Arn"))
     }
 
+    /// Every alarm by its logical id: what it watches, and when it goes off.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn alarms(&self) -> Result<BTreeMap<String, Alarm>, Drift> {
+        self.resources("AWS::CloudWatch::Alarm")
+            .map(|(id, resource)| {
+                let alarm = alarm(resource).map_err(|drift| format!("{id}: {drift}"))?;
+                Ok((id.to_owned(), alarm))
+            })
+            .collect()
+    }
+
     fn queue_called(&self, id: &str, name: &str) -> Result<&Value, Drift> {
         let queue = self.resources("AWS::SQS::Queue").find(|(found, _)| *found == id);
         let (_, queue) = queue.ok_or_else(|| format!("there is no queue {id}"))?;
@@ -161,6 +174,54 @@ impl Template {
         }
         values
     }
+}
+
+/// What an alarm watches, as the template writes it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Alarm {
+    pub namespace: String,
+    pub metric: String,
+    /// The one dimension's name and value.
+    pub dimension: (String, String),
+    /// It goes off above this.
+    pub threshold: u64,
+    /// What no data at all means.
+    pub missing_data: String,
+}
+
+fn alarm(resource: &Value) -> Result<Alarm, Drift> {
+    only(resource, &["Type", "Properties"])?;
+    let properties = &resource["Properties"];
+    only(
+        properties,
+        &[
+            "AlarmDescription",
+            "Namespace",
+            "MetricName",
+            "Dimensions",
+            "Statistic",
+            "Period",
+            "EvaluationPeriods",
+            "ComparisonOperator",
+            "Threshold",
+            "TreatMissingData",
+            "AlarmActions",
+        ],
+    )?;
+    expect("Statistic", &text(&properties["Statistic"]), "Maximum")?;
+    expect("Period", &text(&properties["Period"]), "60")?;
+    expect("ComparisonOperator", &text(&properties["ComparisonOperator"]), "GreaterThanThreshold")?;
+    let told = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
+    expect("AlarmActions", &text(&properties["AlarmActions"]), told)?;
+    let dimensions = properties["Dimensions"].as_sequence().map(Vec::as_slice).unwrap_or_default();
+    let [dimension] = dimensions else { return Err("not exactly one dimension".into()) };
+    Ok(Alarm {
+        namespace: text(&properties["Namespace"]),
+        metric: text(&properties["MetricName"]),
+        dimension: (text(&dimension["Name"]), text(&dimension["Value"])),
+        threshold: properties["Threshold"].as_u64().ok_or("no Threshold")?,
+        missing_data: text(&properties["TreatMissingData"]),
+    })
 }
 
 fn event(events: &Value) -> Result<Trigger, Drift> {
@@ -230,9 +291,10 @@ fn keys(value: &Value) -> BTreeSet<String> {
     value.as_mapping().map(Mapping::keys).into_iter().flatten().map(text).collect()
 }
 
-/// A scalar as the template writes it, its tag included.
+/// A scalar or a list of them as the template writes it, its tags included.
 fn text(value: &Value) -> String {
     match value {
+        Value::Sequence(values) => format!("[{}]", values.iter().map(text).collect::<Vec<_>>().join(", ")),
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),

@@ -1,13 +1,16 @@
 //! The contract, the function directories, `template.yaml`, `openapi.json` and the running stage say the same.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use serde_json::Value;
 use shared::{api::ROUTES, contract::Access, environment};
 use tests::{
     Stage, aws,
     declared::{Trigger, declared},
-    template::{Drift, Template, repository},
+    template::{Alarm, Drift, Template, repository},
 };
 
 #[test]
@@ -96,6 +99,25 @@ fn planted_drift_is_found() {
         ("a visibility timeout", "VisibilityTimeout: 180", "VisibilityTimeout: 60"),
         ("a redrive policy", "maxReceiveCount: 5", "maxReceiveCount: 1"),
         ("a property nobody compares", "      Timeout: 50\n", "      Timeout: 50\n      Layers: [x]\n"),
+        (
+            "what a given up message may do",
+            "Resource: !GetAtt EmailDeadLetterQueue.Arn",
+            "Resource: !GetAtt EmailQueue.Arn",
+        ),
+        ("another dead-letter queue", "_QUEUE_URL: !Ref EmailDeadLetterQueue", "_QUEUE_URL: !Ref EmailQueue"),
+        ("an alarm nobody hears", "AlarmActions: [!If [HasAlarmTopic,", "AlarmActions: [!If [HasNoAlarmTopic,"),
+        (
+            "an alarm that watches another queue",
+            "Value: !GetAtt EmailDeadLetterQueue.QueueName",
+            "Value: !GetAtt EmailQueue.QueueName",
+        ),
+        ("an alarm that is late", "Threshold: 0", "Threshold: 10"),
+        ("a lag that nobody measures", "MetricName: OutboxLagSeconds", "MetricName: OutboxLag"),
+        (
+            "an alarm too few",
+            "  EmailAgeAlarm:\n    Type: AWS::CloudWatch::Alarm",
+            "  EmailAgeAlarm:\n    Type: AWS::SNS::Topic",
+        ),
         ("the common environment", "SOUK_STAGE: !Ref Stage", "SOUK_STAGES: !Ref Stage"),
         ("the runtime", "Runtime: provided.al2023", "Runtime: provided.al2"),
     ];
@@ -123,6 +145,12 @@ fn drift(template: &Template) -> Vec<Drift> {
         let expected = expected_value(&variable);
         differ(&variable, format!("{values:?}"), format!("{:?}", BTreeSet::from([expected])));
     }
+
+    let alarms = match template.alarms() {
+        Ok(alarms) => alarms,
+        Err(unreadable) => return vec![unreadable],
+    };
+    differ("the alarms", format!("{alarms:#?}"), format!("{:#?}", expected_alarms()));
 
     let functions = match template.functions() {
         Ok(functions) => functions,
@@ -165,11 +193,39 @@ fn expected_value(variable: &str) -> String {
             match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["souk", store, "endpoint"] => parameter(&format!("{store}/endpoint")),
                 ["souk", store, "secret"] => format!("!Sub souk/${{Stage}}/{store}"),
+                ["souk", queue, "dead", "letter", "queue", "url"] => {
+                    format!("!Ref {}DeadLetterQueue", tests::declared::pascal(queue))
+                }
                 ["souk", queue, "queue", "url"] => format!("!Ref {}Queue", tests::declared::pascal(queue)),
                 _ => format!("a variable that this test knows a value for: {variable}"),
             }
         }
     }
+}
+
+/// Two alarms for every queue that is consumed, and one for the outboxes.
+fn expected_alarms() -> BTreeMap<String, Alarm> {
+    let alarm = |namespace: &str, metric: &str, dimension: (&str, String), threshold, missing_data: &str| Alarm {
+        namespace: namespace.to_owned(),
+        metric: metric.to_owned(),
+        dimension: (dimension.0.to_owned(), dimension.1),
+        threshold,
+        missing_data: missing_data.to_owned(),
+    };
+    let of_queue = |metric: &str, queue: String, threshold| {
+        let dimension = ("QueueName", format!("!GetAtt {queue}.QueueName"));
+        alarm("AWS/SQS", metric, dimension, threshold, "notBreaching")
+    };
+    let lag = alarm("souk", "OutboxLagSeconds", ("stage", "!Ref Stage".into()), 300, "breaching");
+    let mut alarms = BTreeMap::from([("OutboxLagAlarm".to_owned(), lag)]);
+    for declared in declared().values() {
+        let Trigger::Queue { name, .. } = &declared.trigger else { continue };
+        let name = tests::declared::pascal(name);
+        let given_up = of_queue("ApproximateNumberOfMessagesVisible", format!("{name}DeadLetterQueue"), 0);
+        let old = of_queue("ApproximateAgeOfOldestMessage", format!("{name}Queue"), 900);
+        alarms.extend([(format!("{name}DeadLetterAlarm"), given_up), (format!("{name}AgeAlarm"), old)]);
+    }
+    alarms
 }
 
 /// The queue exists, waits long enough for its consumer, and gives up on a message only after some tries.

@@ -8,7 +8,7 @@ use shared::{
     background::OnEmail,
     contract::Function,
     lambda::{Delivery, Failure},
-    mail::{Content, Email, Recipient, Text},
+    mail::{Content, Email, Mail, Recipient},
     store::{
         login_codes,
         processed_messages::{self, Outcome},
@@ -45,13 +45,13 @@ async fn send(needs: &Needs, delivery: &Delivery<OnEmail>) -> Result<(), Failure
         return Ok(());
     };
     match write(needs, delivery, &user).await? {
-        Some(text) => Ok(needs.ses.send(&user.email, &text).await?),
+        Some(mail) => needs.ses.send(&user.email, &mail).await.map_err(|error| error.failure()),
         None => Ok(()),
     }
 }
 
-/// The mail's text, with a new code where it has one. `None` if there is nothing to say any more.
-async fn write(needs: &Needs, delivery: &Delivery<OnEmail>, user: &User) -> Result<Option<Text>, Failure> {
+/// The mail, with a new code where it has one. `None` if there is nothing to say any more.
+async fn write(needs: &Needs, delivery: &Delivery<OnEmail>, user: &User) -> Result<Option<Mail>, Failure> {
     let (content, ambient) = (&delivery.message.content, &delivery.ambient);
     let code = match content {
         Content::VerifyEmail if user.email_verified => return Ok(None),
@@ -75,5 +75,5 @@ async fn write(needs: &Needs, delivery: &Delivery<OnEmail>, user: &User) -> Resu
         }
         Content::AccountExists | Content::PasswordChanged | Content::OrderPlaced { .. } => String::new(),
     };
-    Ok(Some(content.text(&code)))
+    Ok(Some(content.mail(&code)))
 }

@@ -7,12 +7,13 @@ use shared::{
     ambient::Ambient,
     background::{OutboxRelay, Relayed},
     lambda::{TaskError, TaskRun},
-    queue::{EmailQueue, QueueContract, SendError, backoff},
+    queue::{Backoff, Label, SendError},
     store::{
         StoreError, idempotency,
         outbox::{self, Claimed, Outbox},
         processed_messages,
     },
+    telemetry::{self, Trace},
 };
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -29,8 +30,18 @@ async fn handle(needs: Needs, run: TaskRun<OutboxRelay>) -> Result<Relayed, Task
     let (orders, users) =
         tokio::join!(drain(&needs, &needs.mysql, ambient, stop_at), drain(&needs, &needs.mongodb, ambient, stop_at));
     let (orders, users) = (orders?, users?);
+    measure_lag(&needs, ambient).await?;
     purge(&needs, ambient.now()).await?;
     Ok(Relayed { sent: orders.sent + users.sent, failed: orders.failed + users.failed })
+}
+
+/// Measures how old the oldest message is that stays in an outbox: 0 if none does. `OutboxLagAlarm` in the template watches it.
+async fn measure_lag(needs: &Needs, ambient: &Ambient) -> Result<(), StoreError> {
+    let (orders, users) = tokio::try_join!(outbox::oldest(&needs.mysql), outbox::oldest(&needs.mongodb))?;
+    let oldest = orders.into_iter().chain(users).min();
+    let lag = oldest.map_or(0.0, |oldest| (ambient.now() - oldest).as_seconds_f64().max(0.0));
+    telemetry::measure("OutboxLagSeconds", "Seconds", lag, ambient);
+    Ok(())
 }
 
 /// Forgets what nobody asks for any more, a little each time.
@@ -57,13 +68,26 @@ async fn drain(
         }
         let mut sent = Vec::new();
         for (id, result) in send(needs, &claimed).await {
+            let Some(message) = claimed.iter().find(|message| message.id == id) else { continue };
+            // The line belongs to the trace that the message continues, and not to the relay's own.
+            let traceparent = Label::of(&message.envelope).traceparent;
+            let trace = Trace::of(traceparent.as_deref(), None, ambient);
+            let (trace_id, attempts) = (trace.trace_id(), message.attempts);
             match result {
-                Ok(()) => sent.push(id),
+                Ok(()) => {
+                    tracing::info!(trace_id, message_id = %id, attempts, "message relayed");
+                    sent.push(id);
+                }
                 Err(error) => {
-                    let attempts =
-                        claimed.iter().find(|message| message.id == id).map_or(1, |message| message.attempts);
-                    tracing::warn!(%error, message_id = %id, attempts, "the message stays in the outbox");
-                    outbox.mark_failed(worker, id, now + backoff(attempts, ambient), &error.to_string()).await?;
+                    tracing::warn!(trace_id, %error, message_id = %id, attempts, "the message stays in the outbox");
+                    outbox
+                        .mark_failed(
+                            worker,
+                            id,
+                            now + Backoff::SENDING.upper_half(attempts, ambient),
+                            &error.to_string(),
+                        )
+                        .await?;
                     relayed.failed += 1;
                 }
             }
@@ -74,9 +98,12 @@ async fn drain(
     Ok(relayed)
 }
 
+/// Sends each message to its queue: another queue is another line, and another field of the relay's `needs`.
 async fn send(needs: &Needs, messages: &[Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
-    let (email, unknown): (Vec<_>, Vec<_>) = messages.iter().partition(|message| message.queue == EmailQueue::NAME);
-    let mut results = needs.email.send_all(&email).await;
-    results.extend(unknown.iter().map(|message| (message.id, Err(SendError::no_such_queue(&message.queue)))));
+    let mut results = Vec::with_capacity(messages.len());
+    results.extend(needs.email.send_its_own(messages).await);
+    let unknown = messages.iter().filter(|message| results.iter().all(|(id, _)| *id != message.id));
+    let unknown = unknown.map(|message| (message.id, Err(SendError::no_such_queue(&message.queue))));
+    results.extend(unknown.collect::<Vec<_>>());
     results
 }

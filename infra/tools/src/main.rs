@@ -1,9 +1,11 @@
-//! What `cargo xtask` asks the code itself: keys, sample data, the routes, the OpenAPI document.
+//! What `cargo xtask` asks the code itself: keys, sample data, mails, the outbox, the routes, the OpenAPI document.
 //!
 //! It is a program of its own because it links everything that the functions link; `cargo xtask` has to be there first.
 
 mod keys;
+mod mail;
 mod openapi;
+mod outbox;
 mod ping;
 mod routes;
 mod seed;
@@ -15,7 +17,11 @@ const USAGE: &str = "\
 Usage: tools COMMAND
 
   keys new            prints a new signing key for access tokens, and its public half
+  mail [NAME]         lists the mails, or writes one to target/mail to be looked at
   openapi [--check]   writes openapi.json, or says whether it is what the contract says
+  outbox list         messages that were committed and not sent yet
+  outbox replay [--id ID]
+                      makes them due at once; with --id, one, and were it sent before
   ping                says which of the stores does not let us in
   routes              prints every route and who may call it
   seed [--products N] [--orders M] [--users K]
@@ -28,7 +34,9 @@ async fn main() -> Result<()> {
     let Some(Arg::Value(command)) = arguments.next()? else { bail!("{USAGE}") };
     match command.to_str() {
         Some("keys") => keys::run(&mut arguments),
+        Some("mail") => mail::run(&mut arguments),
         Some("openapi") => openapi::run(&mut arguments),
+        Some("outbox") => outbox::run(&mut arguments).await,
         Some("ping") => ping::run().await,
         Some("routes") => {
             routes::print();

@@ -13,7 +13,17 @@ Usage: cargo xtask COMMAND
   up                        build, start and deploy everything; safe to repeat, repairs what died
   down [--purge]            stop it; --purge also deletes its data
   status                    what runs, where, and what is deployed
-  logs [FUNCTION] [-f]      what the functions logged; -f or --follow goes on as they run
+  logs [FUNCTION] [-f] [--trace ID]
+                            what the functions logged; -f or --follow goes on as they run; --trace shows only the lines of
+                            one trace, from the request to the last consumer
+  dlq list                  how many messages of each queue were given up
+  dlq show QUEUE            which, and why
+  dlq redrive QUEUE [--id ID]
+                            puts them, or one, back into their queue
+  dlq drop QUEUE --id ID    forgets one
+  outbox list               messages that were committed and not sent yet
+  outbox replay [--id ID]   has the relay send them, or one, at its next run; with --id, one that was sent before too
+  mail [NAME]               the mails there are; or writes one to target/mail, to be looked at
   demo                      play the story: register, log in, create, order, and see each step
   seed [--products N] [--orders M] [--users K]
                             sample data: three users to log in as, N products (200), M orders (0), K customers (0); adds what
@@ -41,7 +51,10 @@ pub enum Command {
     Up,
     Down { purge: bool },
     Status,
-    Logs { function: Option<String>, follow: bool },
+    Logs(Selection),
+    DeadLetters(DeadLetters),
+    Outbox(Vec<OsString>),
+    Mail(Vec<OsString>),
     Demo,
     Seed(Vec<OsString>),
     RotateKeys { drop_old: bool },
@@ -49,6 +62,24 @@ pub enum Command {
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
     Check,
+}
+
+/// Which log lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub function: Option<String>,
+    pub follow: bool,
+    /// Only those of the trace with this id.
+    pub trace: Option<String>,
+}
+
+/// What is done with messages that were given up. An id is SQS's, or that of the outbox.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DeadLetters {
+    List,
+    Show { queue: String },
+    Redrive { queue: String, id: Option<String> },
+    Drop { queue: String, id: String },
 }
 
 pub fn parse() -> Result<Command> {
@@ -67,11 +98,14 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "down" => return down(parser),
         "status" => Command::Status,
         "logs" => return logs(parser),
+        "dlq" => return dlq(parser),
         "keys" => return keys(parser),
         "demo" => Command::Demo,
         "routes" => Command::Routes,
         "check" => Command::Check,
         "seed" => return Ok(Command::Seed(parser.raw_args()?.collect())),
+        "outbox" => return Ok(Command::Outbox(parser.raw_args()?.collect())),
+        "mail" => return Ok(Command::Mail(parser.raw_args()?.collect())),
         "openapi" => return Ok(Command::OpenApi(parser.raw_args()?.collect())),
         "test" => return Ok(Command::Test(parser.raw_args()?.collect())),
         _ => bail!("there is no command `{name}`; `cargo xtask help` lists them"),
@@ -95,15 +129,35 @@ fn down(mut parser: lexopt::Parser) -> Result<Command> {
 }
 
 fn logs(mut parser: lexopt::Parser) -> Result<Command> {
-    let (mut function, mut follow) = (None, false);
+    let mut selection = Selection::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("follow") | Short('f') => follow = true,
-            Value(name) if function.is_none() => function = Some(name.string()?),
+            Long("follow") | Short('f') => selection.follow = true,
+            Long("trace") => selection.trace = Some(parser.value()?.string()?),
+            Value(name) if selection.function.is_none() => selection.function = Some(name.string()?),
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Command::Logs { function, follow })
+    Ok(Command::Logs(selection))
+}
+
+fn dlq(mut parser: lexopt::Parser) -> Result<Command> {
+    let (mut words, mut id) = (Vec::new(), None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("id") => id = Some(parser.value()?.string()?),
+            Value(word) => words.push(word.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Ok(Command::DeadLetters(match (words.as_slice(), id) {
+        (["list"], None) => DeadLetters::List,
+        (["show", queue], None) => DeadLetters::Show { queue: (*queue).to_owned() },
+        (["redrive", queue], id) => DeadLetters::Redrive { queue: (*queue).to_owned(), id },
+        (["drop", queue], Some(id)) => DeadLetters::Drop { queue: (*queue).to_owned(), id },
+        _ => bail!("it is `dlq list`, `dlq show QUEUE`, `dlq redrive QUEUE [--id ID]` or `dlq drop QUEUE --id ID`"),
+    }))
 }
 
 fn keys(mut parser: lexopt::Parser) -> Result<Command> {
@@ -123,7 +177,7 @@ fn keys(mut parser: lexopt::Parser) -> Result<Command> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, parse_from};
+    use super::{Command, DeadLetters, parse_from};
 
     fn parse(words: &[&str]) -> anyhow::Result<Command> {
         parse_from(lexopt::Parser::from_args(words))
@@ -132,9 +186,23 @@ mod tests {
     #[test]
     fn a_function_and_follow_come_in_any_order() {
         for words in [["logs", "on-email", "--follow"], ["logs", "-f", "on-email"]] {
-            let Ok(Command::Logs { function, follow }) = parse(&words) else { panic!("not understood: {words:?}") };
-            assert_eq!((function.as_deref(), follow), (Some("on-email"), true));
+            let Ok(Command::Logs(selection)) = parse(&words) else { panic!("not understood: {words:?}") };
+            assert_eq!((selection.function.as_deref(), selection.follow), (Some("on-email"), true));
         }
+        let Ok(Command::Logs(selection)) = parse(&["logs", "--trace", "abc"]) else { panic!("not understood") };
+        assert_eq!(selection.trace.as_deref(), Some("abc"));
+    }
+
+    #[test]
+    fn a_given_up_message_is_dropped_only_by_its_id() {
+        let Ok(Command::DeadLetters(command)) = parse(&["dlq", "drop", "email", "--id", "1"]) else {
+            panic!("not understood")
+        };
+        assert_eq!(command, DeadLetters::Drop { queue: "email".to_owned(), id: "1".to_owned() });
+        let Ok(Command::DeadLetters(command)) = parse(&["dlq", "redrive", "email"]) else { panic!("not understood") };
+        assert_eq!(command, DeadLetters::Redrive { queue: "email".to_owned(), id: None });
+        assert!(parse(&["dlq", "drop", "email"]).is_err());
+        assert!(parse(&["dlq", "list", "--id", "1"]).is_err());
     }
 
     #[test]

@@ -7,18 +7,28 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::aws::{Aws, LogEvent};
+use crate::cli::Selection;
 use crate::deploy::function_name;
 use crate::progress::say;
 use crate::stage::Stage;
 
 /// Keys that have their own place in the line, or only matter to a machine.
-const SHOWN: [&str; 8] =
-    ["timestamp", "level", "message", "service", "function_name", "fields", "function_request_id", "xray_trace_id"];
+const SHOWN: [&str; 9] = [
+    "_aws",
+    "timestamp",
+    "level",
+    "message",
+    "service",
+    "function_name",
+    "fields",
+    "function_request_id",
+    "xray_trace_id",
+];
 
-pub fn logs(stage: &Stage, function: Option<&str>, follow: bool) -> Result<()> {
+pub fn logs(stage: &Stage, selection: &Selection) -> Result<()> {
     let aws = Aws::of(stage);
     let all = stage.workspace.functions()?;
-    let functions = match function {
+    let functions = match selection.function.as_deref() {
         None => all,
         Some(name) if all.iter().any(|known| known == name) => vec![name.to_owned()],
         Some(name) => bail!("there is no function `{name}`; there are: {}", all.join(", ")),
@@ -35,11 +45,12 @@ pub fn logs(stage: &Stage, function: Option<&str>, follow: bool) -> Result<()> {
         events.sort_by_key(|(_, event)| event.milliseconds);
         for (name, event) in events {
             since = since.max(event.milliseconds);
-            if seen.insert(event.id.clone()) && is_from_function(&event.message) {
+            let is_wanted = is_from_function(&event.message) && is_of(&event.message, selection.trace.as_deref());
+            if seen.insert(event.id.clone()) && is_wanted {
                 say!("{}", line(name, &event));
             }
         }
-        if !follow {
+        if !selection.follow {
             return Ok(());
         }
         std::thread::sleep(Duration::from_secs(1));
@@ -49,6 +60,12 @@ pub fn logs(stage: &Stage, function: Option<&str>, follow: bool) -> Result<()> {
 /// Lambda frames what a function wrote with lines of its own.
 fn is_from_function(message: &str) -> bool {
     !["START RequestId:", "END RequestId:", "REPORT RequestId:"].iter().any(|start| message.starts_with(start))
+}
+
+/// Whether a line belongs to a trace; without one, every line does.
+fn is_of(message: &str, trace: Option<&str>) -> bool {
+    let of_trace = |trace| serde_json::from_str::<Value>(message).is_ok_and(|entry| entry["trace_id"] == trace);
+    trace.is_none_or(of_trace)
 }
 
 /// `12:34:56.789 INFO  orders-place  message  key=value …`
@@ -81,7 +98,7 @@ fn time_of_day(milliseconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{LogEvent, line};
+    use super::{LogEvent, is_of, line};
 
     fn shown(message: &str) -> String {
         line(
@@ -96,6 +113,14 @@ mod tests {
         assert_eq!(
             shown(entry),
             "01:02:03.004 INFO  health  GET /health  latency_ms=0.18 route=GET /health status=200"
+        );
+    }
+
+    #[test]
+    fn a_trace_has_the_lines_that_name_it_and_no_others() {
+        let entry = r#"{"message":"order abc","trace_id":"def"}"#;
+        assert!(
+            is_of(entry, None) && is_of(entry, Some("def")) && !is_of(entry, Some("abc")) && !is_of("def", Some("def"))
         );
     }
 

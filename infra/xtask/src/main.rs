@@ -7,6 +7,7 @@ mod cli;
 mod demo;
 mod deploy;
 mod deployment;
+mod dlq;
 mod down;
 mod environment;
 mod files;
@@ -65,7 +66,13 @@ fn run() -> Result<u8> {
         }
         Command::Down { purge } => down::down(&workspace, purge)?,
         Command::Status => return status::status(&personal(&workspace)?),
-        Command::Logs { function, follow } => logs::logs(&running(&workspace)?, function.as_deref(), follow)?,
+        Command::Logs(selection) => logs::logs(&running(&workspace)?, &selection)?,
+        Command::DeadLetters(command) => dlq::dlq(&running(&workspace)?, &command)?,
+        Command::Outbox(arguments) => {
+            let stage = running(&workspace)?;
+            return tools(&workspace, seed::tools(&stage), "outbox", &arguments);
+        }
+        Command::Mail(arguments) => return without_stage(&workspace, "mail", &arguments),
         Command::Demo => demo::demo(&running(&workspace)?)?,
         Command::Seed(arguments) => {
             let stage = running(&workspace)?;

@@ -48,6 +48,13 @@ pub fn parameter_name(name: &str) -> String {
     format!("/souk/{STAGE}/{name}")
 }
 
+/// The queues of the template, each with its dead-letter queue.
+pub const QUEUES: [&str; 1] = ["email"];
+
+pub fn queue_url(stage: &Stage, queue: &str) -> String {
+    format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{queue}", stage.ports.aws)
+}
+
 #[derive(Clone, Copy)]
 pub struct Ports {
     pub mysql: u16,
@@ -235,10 +242,14 @@ impl Stage {
             ("SOUK_ADDRESS_LIMIT_FACTOR", Some("1".to_owned())),
             ("SOUK_REFRESH_GRACE_SECONDS", Some("10".to_owned())),
             ("SOUK_REVOCATION_REDIS_URL", Some(self.revocation.url())),
-            ("SOUK_EMAIL_QUEUE_URL", Some(format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-email", self.ports.aws))),
             ("SOUK_EMAIL_SENDER", Some(SENDER.to_owned())),
         ];
         environment.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        for queue in QUEUES {
+            let (variable, url) = (queue.to_uppercase(), queue_url(self, queue));
+            environment.push((format!("SOUK_{variable}_DEAD_LETTER_QUEUE_URL"), format!("{url}-dlq")));
+            environment.push((format!("SOUK_{variable}_QUEUE_URL"), url));
+        }
         environment
     }
 

@@ -27,6 +27,8 @@ pub enum Target {
     Secret(&'static str),
     /// The queue `souk-STAGE-NAME`.
     Queue(&'static str),
+    /// The dead-letter queue `souk-STAGE-NAME-dlq` of the queue with this name.
+    DeadLetterQueue(&'static str),
     /// The SES identity that mail is sent from.
     EmailIdentity,
 }

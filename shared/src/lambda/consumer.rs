@@ -1,18 +1,33 @@
 //! Queue consumers: each message on its own, a partial batch reply.
+//!
+//! | What happens to a message | What becomes of it |
+//! | --- | --- |
+//! | processed | deleted |
+//! | a failure, a panic, no time left | delivered again after a pause: [`Backoff`] |
+//! | a body that cannot be read, [`Failure::permanent`] | moved to the dead-letter queue at once, with the reason |
+//! | not begun, since the time is nearly up | delivered again at once |
+//!
+//! SQS counts every delivery, those that were not begun too, and moves what was delivered too often to the dead-letter queue.
 
-use std::future::Future;
+use std::{cell::RefCell, future::Future, time::Duration};
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use super::{Call, Serve, contained, continue_trace};
+use super::{Call, Serve, contained};
 use crate::{
     ambient::Ambient,
     contract::Function,
     error::{ApiError, chain},
-    queue::{Envelope, QueueContract},
-    telemetry::Trace,
+    queue::{Backoff, DeadLetter, Deliveries, Envelope, Label, QueueContract},
+    telemetry::{INVOCATION, Trace},
 };
+
+/// What is kept of the time limit for telling the queue what becomes of the messages.
+const SETTLING: Duration = Duration::from_secs(2);
+/// With less time than this for its handler, a message is not begun.
+const LEAST_TIME: Duration = Duration::from_secs(3);
 
 /// The kind of a function that consumes a queue.
 pub struct Consumer;
@@ -23,6 +38,13 @@ pub trait ConsumerContract: Function {
     type Queue: QueueContract;
     /// The most messages of one invocation.
     const BATCH_SIZE: u32;
+    /// How many messages of one invocation are at work at once.
+    const CONCURRENCY: usize = 1;
+    /// How long a message rests that was not processed.
+    const BACKOFF: Backoff = Backoff::DELIVERY;
+
+    /// The receiving end of its queue, which the declaration adds to what it needs.
+    fn deliveries(needs: &Self::Needs) -> &Deliveries<Self::Queue>;
 }
 
 /// One message, delivered.
@@ -35,25 +57,34 @@ pub struct Delivery<C: ConsumerContract> {
     pub trace: Trace,
 }
 
-/// Why a message was not processed. It is delivered again, and in the end goes to the dead-letter queue.
+/// Why a message was not processed.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    reason: String,
+    is_permanent: bool,
+}
 
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(chain(&error))
+        Self::new(chain(&error))
     }
 }
 
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl Failure {
+    /// Another attempt may do better: the message is delivered again, and in the end goes to the dead-letter queue.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self { reason: reason.into(), is_permanent: false }
+    }
+
+    /// No attempt will ever do better: the message goes to the dead-letter queue at once.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_permanent: true }
     }
 }
 
@@ -66,17 +97,28 @@ macro_rules! consumer {
         $name:ident = $function:literal {
             queue: $queue:ty,
             batch_size: $batch_size:literal,
+            $(concurrency: $concurrency:literal,)?
             needs: { $($field:ident: $resource:ty),* $(,)? } $(,)?
         }
     ) => {
         $(#[doc = $summary])+
         pub struct $name;
 
-        $crate::function!($name = $function $crate::lambda::Consumer { $($field: $resource),* });
+        $crate::function!($name = $function $crate::lambda::Consumer {
+            $($field: $resource,)*
+            deliveries: $crate::queue::Deliveries<$queue>,
+        });
 
         impl $crate::lambda::ConsumerContract for $name {
             type Queue = $queue;
             const BATCH_SIZE: u32 = $batch_size;
+            $(const CONCURRENCY: usize = $concurrency;)?
+
+            fn deliveries(
+                needs: &<Self as $crate::contract::Function>::Needs,
+            ) -> &$crate::queue::Deliveries<Self::Queue> {
+                &needs.deliveries
+            }
         }
     };
 }
@@ -90,43 +132,152 @@ where
     type Output = SqsBatchResponse;
 
     async fn serve(call: Call<C>, handler: H) -> Result<Self::Output, String> {
-        let started = Instant::now();
         let event: SqsEvent =
             serde_json::from_str(call.event.get()).map_err(|error| format!("not an SQS event: {error}"))?;
+        let stop_at = Instant::now() + call.time_left.saturating_sub(SETTLING);
+        let (call, handler) = (&call, &handler);
+        // Lazily: a message that has to wait for its turn looks at the time when that comes.
+        let outcomes: Vec<Option<BatchItemFailure>> = stream::iter(event.records)
+            .map(|record| as_itself(&call.ambient, async move { one(call, handler, record, stop_at).await }))
+            .buffer_unordered(C::CONCURRENCY.max(1))
+            .collect()
+            .await;
         let mut response = SqsBatchResponse::default();
-        for record in event.records {
-            let time_left = call.time_left.saturating_sub(started.elapsed());
-            let result = match parse::<C>(&record, &call.ambient) {
-                Ok(delivery) => contained(handler(call.needs.clone(), delivery), time_left)
-                    .await
-                    .unwrap_or_else(|ended| Err(ended.into())),
-                Err(failure) => Err(failure),
-            };
-            log::<C>(&record, &result);
-            if result.is_err() {
-                let mut failed = BatchItemFailure::default();
-                failed.item_identifier = record.message_id.unwrap_or_default();
-                response.batch_item_failures.push(failed);
-            }
-        }
+        response.batch_item_failures = outcomes.into_iter().flatten().collect();
         Ok(response)
     }
 }
 
-fn parse<C: ConsumerContract>(record: &SqsMessage, ambient: &Ambient) -> Result<Delivery<C>, Failure> {
+/// Runs the work on a message so that its log lines name its own trace, and not that of another one at work.
+async fn as_itself<T>(ambient: &Ambient, work: impl Future<Output = T>) -> T {
+    let invocation = INVOCATION.try_with(|invocation| invocation.borrow().clone());
+    let invocation = invocation.unwrap_or_else(|_| super::Invocation {
+        trace_id: Trace::of(None, None, ambient).trace_id().to_owned(),
+        ..Default::default()
+    });
+    INVOCATION.scope(RefCell::new(invocation), work).await
+}
+
+/// What came of one message.
+enum Outcome {
+    Processed,
+    /// It goes to the dead-letter queue.
+    GivenUp(String),
+    /// It is delivered again after a pause.
+    Failed(String),
+    /// It is delivered again at once.
+    NotBegun,
+}
+
+/// Processes one message and tells the queue what becomes of it. Returns what the reply says of it, if it is to be kept.
+async fn one<C, H, O>(call: &Call<C>, handler: &H, record: SqsMessage, stop_at: Instant) -> Option<BatchItemFailure>
+where
+    C: ConsumerContract,
+    H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
+    O: Future<Output = Result<(), Failure>> + Send,
+{
+    let label = Label::of(record.body.as_deref().unwrap_or_default());
+    let trace = Trace::of(label.traceparent.as_deref(), None, &call.ambient);
+    super::continue_trace(&trace);
+    let outcome = match parse::<C>(&record, trace, &call.ambient) {
+        Ok(delivery) => handle(call, handler, delivery, stop_at.saturating_duration_since(Instant::now())).await,
+        Err(error) => Outcome::GivenUp(format!("the message cannot be read: {error}")),
+    };
+    log::<C>(&record, &outcome);
+    if is_settled(C::deliveries(&call.needs), &record, label, &outcome, C::BACKOFF, &call.ambient).await {
+        return None;
+    }
+    let mut failed = BatchItemFailure::default();
+    failed.item_identifier = record.message_id.unwrap_or_default();
+    Some(failed)
+}
+
+async fn handle<C, H, O>(call: &Call<C>, handler: &H, delivery: Delivery<C>, time_left: Duration) -> Outcome
+where
+    C: ConsumerContract,
+    H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
+    O: Future<Output = Result<(), Failure>> + Send,
+{
+    if time_left < LEAST_TIME {
+        return Outcome::NotBegun;
+    }
+    // The call is part of what is contained: a handler may panic before it returns its future.
+    let work = async { handler(call.needs.clone(), delivery).await };
+    match contained(work, time_left).await.unwrap_or_else(|ended| Err(ended.into())) {
+        Ok(()) => Outcome::Processed,
+        Err(Failure { reason, is_permanent: true }) => Outcome::GivenUp(reason),
+        Err(Failure { reason, is_permanent: false }) => Outcome::Failed(reason),
+    }
+}
+
+fn parse<C: ConsumerContract>(
+    record: &SqsMessage,
+    trace: Trace,
+    ambient: &Ambient,
+) -> Result<Delivery<C>, serde_json::Error> {
     let body = record.body.as_deref().unwrap_or_default();
     let envelope: Envelope<<C::Queue as QueueContract>::Message> = serde_json::from_str(body)?;
-    let trace = Trace::of(Some(&envelope.traceparent), None, ambient);
-    continue_trace(&trace);
     Ok(Delivery { id: envelope.id, message: envelope.message, ambient: ambient.clone(), trace })
 }
 
-fn log<C: ConsumerContract>(record: &SqsMessage, result: &Result<(), Failure>) {
+/// Tells the queue what becomes of the message. Whether the queue may delete it: nothing is deleted that is in no other queue.
+async fn is_settled<Q: QueueContract>(
+    deliveries: &Deliveries<Q>,
+    record: &SqsMessage,
+    label: Label,
+    outcome: &Outcome,
+    backoff: Backoff,
+    ambient: &Ambient,
+) -> bool {
+    let pause = match outcome {
+        Outcome::Processed => return true,
+        Outcome::GivenUp(reason) => {
+            let letter = DeadLetter {
+                body: record.body.as_deref().unwrap_or_default(),
+                reason,
+                message_id: record.message_id.as_deref(),
+                id: label.id,
+                receive_count: receive_count(record),
+                traceparent: label.traceparent.as_deref(),
+            };
+            match in_time(deliveries.give_up(&letter)).await {
+                Ok(()) => return true,
+                Err(cause) => tracing::error!(cause, "the dead-letter queue did not take the message: it is kept"),
+            }
+            backoff.anywhere(receive_count(record), ambient)
+        }
+        Outcome::Failed(_) => backoff.anywhere(receive_count(record), ambient),
+        Outcome::NotBegun => Duration::ZERO,
+    };
+    let receipt = record.receipt_handle.as_deref().unwrap_or_default();
+    if let Err(cause) = in_time(deliveries.return_after(receipt, pause)).await {
+        tracing::warn!(cause, "the message comes back when the queue's own visibility timeout is over");
+    }
+    false
+}
+
+/// Half of what is kept for telling the queue: giving a message up and keeping it after all are two calls.
+async fn in_time<E: std::error::Error>(call: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    match tokio::time::timeout(SETTLING / 2, call).await {
+        Ok(result) => result.map_err(|error| chain(&error)),
+        Err(_) => Err("no answer in time".to_owned()),
+    }
+}
+
+/// How often SQS has delivered the message, this time included.
+fn receive_count(record: &SqsMessage) -> u32 {
+    record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+fn log<C: ConsumerContract>(record: &SqsMessage, outcome: &Outcome) {
     let queue = <C::Queue as QueueContract>::NAME;
-    let message_id = record.message_id.as_deref();
-    let receive_count = record.attributes.get("ApproximateReceiveCount").map(String::as_str);
-    match result {
-        Ok(()) => tracing::info!(queue, message_id, receive_count, "message"),
-        Err(failure) => tracing::error!(queue, message_id, receive_count, cause = failure.0, "message failed"),
+    let (message_id, receive_count) = (record.message_id.as_deref(), receive_count(record));
+    match outcome {
+        Outcome::Processed => tracing::info!(queue, message_id, receive_count, "message"),
+        Outcome::GivenUp(cause) => tracing::error!(queue, message_id, receive_count, cause, "message given up"),
+        Outcome::Failed(cause) => tracing::error!(queue, message_id, receive_count, cause, "message failed"),
+        Outcome::NotBegun => {
+            tracing::warn!(queue, message_id, receive_count, "message not begun: the time is nearly up");
+        }
     }
 }

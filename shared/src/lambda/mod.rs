@@ -61,12 +61,13 @@ pub trait Serve<F: Function, H, O> {
 
 /// One invocation.
 pub struct Call<F: Function> {
-    pub(crate) needs: F::Needs,
-    pub(crate) ambient: Ambient,
-    pub(crate) aws: Aws,
+    pub needs: F::Needs,
+    pub ambient: Ambient,
+    pub aws: Aws,
     /// The event's JSON, not yet looked at.
-    pub(crate) event: Box<RawValue>,
-    pub(crate) time_left: Duration,
+    pub event: Box<RawValue>,
+    /// How long answering may take.
+    pub time_left: Duration,
 }
 
 /// Turns a handler into the binary of a function.

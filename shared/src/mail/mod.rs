@@ -1,5 +1,6 @@
 //! Mail: what is said to users, and the SES client that says it.
 
+mod layout;
 mod ses;
 mod templates;
 
@@ -7,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::{
+    layout::Mail,
     ses::{Ses, SesError},
-    templates::Text,
 };
 use crate::{email::EmailAddress, money::Money};
 

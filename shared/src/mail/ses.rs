@@ -8,13 +8,14 @@ use aws_sdk_sesv2::{
 };
 use tokio::sync::OnceCell;
 
-use super::Text;
+use super::Mail;
 use crate::{
     aws::Aws,
     contract::{Grant, Opener, Requirements, Resource, Target},
     email::EmailAddress,
     environment::{self, ConfigError},
     error::chain,
+    lambda::Failure,
 };
 
 /// Sends mail.
@@ -27,8 +28,24 @@ pub struct Ses {
 
 /// The mail was not taken.
 #[derive(Debug, thiserror::Error)]
-#[error("SES did not take the mail: {0}")]
-pub struct SesError(String);
+pub enum SesError {
+    /// It never will be.
+    #[error("SES refuses the mail: {0}")]
+    Refused(String),
+    #[error("SES did not take the mail: {0}")]
+    Failed(String),
+}
+
+impl SesError {
+    /// What it means for the message that asked for the mail.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Refused(_) => Failure::permanent(chain(self)),
+            Self::Failed(_) => Failure::new(chain(self)),
+        }
+    }
+}
 
 impl Resource for Ses {
     fn requirements() -> Vec<Requirements> {
@@ -45,18 +62,18 @@ impl Resource for Ses {
 }
 
 impl Ses {
-    /// Sends one mail.
+    /// Sends one mail, as HTML and as text.
     ///
     /// # Errors
     /// When SES refuses or does not answer.
     #[tracing::instrument(name = "ses.send", skip_all)]
-    pub async fn send(&self, to: &EmailAddress, text: &Text) -> Result<(), SesError> {
-        let content = |data: &str| Content::builder().data(data).charset("UTF-8").build();
-        let failed = |error: &dyn std::error::Error| SesError(chain(error));
-        let message = Message::builder()
-            .subject(content(&text.subject).map_err(|error| failed(&error))?)
-            .body(Body::builder().text(content(&text.body).map_err(|error| failed(&error))?).build())
-            .build();
+    pub async fn send(&self, to: &EmailAddress, mail: &Mail) -> Result<(), SesError> {
+        let content = |data: &str| {
+            let content = Content::builder().data(data).charset("UTF-8").build();
+            content.map_err(|error| SesError::Refused(chain(&error)))
+        };
+        let body = Body::builder().text(content(&mail.text)?).html(content(&mail.html)?).build();
+        let message = Message::builder().subject(content(&mail.subject)?).body(body).build();
         let client = self.client.get_or_init(async || Client::new(self.aws.config().await)).await;
         let send = client
             .send_email()
@@ -64,7 +81,13 @@ impl Ses {
             .destination(Destination::builder().to_addresses(to.as_str()).build())
             .content(EmailContent::builder().simple(message).build())
             .send();
-        Box::pin(send).await.map_err(|error| failed(&error))?;
+        Box::pin(send).await.map_err(|error| {
+            // The mail itself is not accepted, whoever sends it whenever.
+            let is_refused = error
+                .as_service_error()
+                .is_some_and(|error| error.is_message_rejected() || error.is_bad_request_exception());
+            if is_refused { SesError::Refused(chain(&error)) } else { SesError::Failed(chain(&error)) }
+        })?;
         Ok(())
     }
 }

@@ -1,60 +1,121 @@
-//! The text of every mail.
+//! The words of every mail.
 
-use super::Content;
+use uuid::Uuid;
 
-/// A mail's subject and body.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Text {
-    pub subject: String,
-    pub body: String,
-}
+use super::{
+    Content, Mail,
+    layout::Block::{self, Code, Facts},
+};
+use crate::money::{Currency, Money};
 
 impl Content {
     /// The mail in words; `code` is empty where it has none.
     #[must_use]
-    pub fn text(&self, code: &str) -> Text {
-        let (subject, body) = match self {
-            Self::VerifyEmail => (
-                "Verify your e-mail address".to_owned(),
-                format!(
-                    "Welcome to Souk.\n\nYour verification code: {code}\n\n\
-                     It is valid for 24 hours. If you did not register, ignore this mail.\n"
-                ),
+    pub fn mail(&self, code: &str) -> Mail {
+        let code = |label| Code { label, code: code.to_owned() };
+        match self {
+            Self::VerifyEmail => Mail::new(
+                "Verify your e-mail address",
+                &[
+                    paragraph("Welcome to Souk."),
+                    code("Your verification code"),
+                    paragraph("It is valid for 24 hours. If you did not register, ignore this mail."),
+                ],
             ),
-            Self::LoginCode { .. } => (
-                "Your login code".to_owned(),
-                format!(
-                    "Your login code: {code}\n\n\
-                     It is valid for 5 minutes. If you did not ask for it, ignore this mail, and give the code to nobody.\n"
-                ),
+            Self::LoginCode { .. } => Mail::new(
+                "Your login code",
+                &[
+                    code("Your login code"),
+                    paragraph(
+                        "It is valid for 5 minutes. If you did not ask for it, ignore this mail, and give the code to nobody.",
+                    ),
+                ],
             ),
-            Self::ResetPassword => (
-                "Set a new password".to_owned(),
-                format!(
-                    "Your reset code: {code}\n\n\
-                     It is valid for 1 hour. If you did not ask for it, ignore this mail: your password stays as it is.\n"
-                ),
+            Self::ResetPassword => Mail::new(
+                "Set a new password",
+                &[
+                    code("Your reset code"),
+                    paragraph(
+                        "It is valid for 1 hour. If you did not ask for it, ignore this mail: your password stays as it is.",
+                    ),
+                ],
             ),
-            Self::PasswordChanged => (
-                "Your password was changed".to_owned(),
-                "The password of your account was changed, and other sessions were ended.\n\n\
-                 If that was not you, set a new password at once.\n"
-                    .to_owned(),
+            Self::PasswordChanged => Mail::new(
+                "Your password was changed",
+                &[
+                    paragraph("The password of your account was changed, and other sessions were ended."),
+                    paragraph("If that was not you, set a new password at once."),
+                ],
             ),
-            Self::AccountExists => (
-                "You have an account".to_owned(),
-                "Somebody tried to register at Souk with this address, which has an account.\n\n\
-                 If that was you, log in instead. If not, there is nothing to do.\n"
-                    .to_owned(),
+            Self::AccountExists => Mail::new(
+                "You have an account",
+                &[
+                    paragraph("Somebody tried to register at Souk with this address, which has an account."),
+                    paragraph("If that was you, log in instead. If not, there is nothing to do."),
+                ],
             ),
             Self::OrderPlaced { order_id, total, items } => {
                 let products = if *items == 1 { "1 product".to_owned() } else { format!("{items} products") };
-                (
+                Mail::new(
                     format!("Your order {order_id}"),
-                    format!("We have received your order of {products}.\n\nOrder: {order_id}\nTotal: {total}\n"),
+                    &[
+                        paragraph(format!("We have received your order of {products}.")),
+                        Facts(vec![("Order", order_id.to_string()), ("Total", total.to_string())]),
+                    ],
                 )
             }
-        };
-        Text { subject, body }
+        }
+    }
+
+    /// What the mail is called by who looks at its [`Self::samples`].
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::VerifyEmail => "verify-email",
+            Self::AccountExists => "account-exists",
+            Self::LoginCode { .. } => "login-code",
+            Self::ResetPassword => "reset-password",
+            Self::PasswordChanged => "password-changed",
+            Self::OrderPlaced { .. } => "order-placed",
+        }
+    }
+
+    /// One of each, to look at.
+    #[must_use]
+    pub fn samples() -> Vec<Self> {
+        let total = Money { amount: 123_456, currency: Currency::EUR };
+        vec![
+            Self::VerifyEmail,
+            Self::AccountExists,
+            Self::LoginCode { challenge_id: Uuid::nil() },
+            Self::ResetPassword,
+            Self::PasswordChanged,
+            Self::OrderPlaced { order_id: Uuid::nil(), total, items: 3 },
+        ]
+    }
+}
+
+fn paragraph(text: impl Into<String>) -> Block {
+    Block::Paragraph(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_says_the_same_as_text_and_as_html() {
+        for content in Content::samples() {
+            let mail = content.mail("CODE-1234");
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            for word in words(&mail.text) {
+                let word = word.trim_end_matches(':');
+                assert!(mail.html.contains(word), "{}: {word} is not in the HTML", content.name());
+            }
+        }
+        let mail = Content::VerifyEmail.mail("CODE-1234");
+        assert!(mail.text.contains("Your verification code: CODE-1234\n"), "{}", mail.text);
+        let order = Content::samples().pop().map(|order| order.mail("").text).unwrap_or_default();
+        assert!(order.ends_with("Total: 1234.56 EUR\n"), "{order}");
     }
 }

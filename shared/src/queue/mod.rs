@@ -1,6 +1,7 @@
 //! Queues: each with the type of its messages, shared by those who send and the one who consumes.
 
 mod backoff;
+mod deliveries;
 mod sqs;
 
 use std::future::Future;
@@ -8,8 +9,10 @@ use std::future::Future;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
+pub(crate) use self::deliveries::DeadLetter;
 pub use self::{
-    backoff::backoff,
+    backoff::Backoff,
+    deliveries::Deliveries,
     sqs::{Queue, SendError},
 };
 use crate::{error::ApiError, store::StoreError, telemetry::Trace};
@@ -20,6 +23,8 @@ pub trait QueueContract: Send + Sync + 'static {
     const NAME: &'static str;
     /// The environment variable with its address, for those who send.
     const URL: &'static str;
+    /// The environment variable with its dead-letter queue's address, for the one who consumes.
+    const DEAD_LETTER_URL: &'static str;
     type Message: Serialize + DeserializeOwned + Send + Sync;
 }
 
@@ -29,6 +34,7 @@ pub struct EmailQueue;
 impl QueueContract for EmailQueue {
     const NAME: &'static str = "email";
     const URL: &'static str = "SOUK_EMAIL_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_EMAIL_DEAD_LETTER_QUEUE_URL";
     type Message = crate::mail::Email;
 }
 
@@ -41,6 +47,23 @@ pub struct Envelope<M> {
     /// The trace that the message continues (W3C Trace Context).
     pub traceparent: String,
     pub message: M,
+}
+
+/// What can be read of an envelope whose message cannot.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Label {
+    /// [`Envelope::id`], if there is one.
+    pub id: Option<String>,
+    pub traceparent: Option<String>,
+}
+
+impl Label {
+    /// Nothing of it where the text is no envelope.
+    #[must_use]
+    pub fn of(envelope: &str) -> Self {
+        serde_json::from_str(envelope).unwrap_or_default()
+    }
 }
 
 /// A message ready to be kept in an outbox, and sent.

@@ -43,7 +43,7 @@ impl<Q> Clone for Queue<Q> {
 /// A message did not leave.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the queue did not take it: {0}")]
-pub struct SendError(String);
+pub struct SendError(pub(super) String);
 
 impl SendError {
     /// No queue of this name is known here.
@@ -96,9 +96,10 @@ impl<Q: QueueContract> Queue<Q> {
         }
     }
 
-    /// Sends outbox rows, ten at a time; each with its own result.
-    #[tracing::instrument(name = "sqs.send_all", skip_all)]
-    pub async fn send_all(&self, rows: &[&Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
+    /// Sends those outbox rows that are for this queue, ten at a time; each with its own result.
+    #[tracing::instrument(name = "sqs.send_its_own", skip_all)]
+    pub async fn send_its_own(&self, rows: &[Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
+        let rows: Vec<&Claimed> = rows.iter().filter(|row| row.queue == Q::NAME).collect();
         let mut results = Vec::with_capacity(rows.len());
         for batch in rows.chunks(BATCH) {
             results.extend(self.send_batch(batch).await);

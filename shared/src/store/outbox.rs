@@ -26,6 +26,19 @@ pub struct Claimed {
     pub attempts: u32,
 }
 
+/// A row that was not sent yet, as a person looks at it.
+pub struct Waiting {
+    pub id: Uuid,
+    pub queue: String,
+    /// Those that began, the sender's own included.
+    pub attempts: u32,
+    pub created_at: OffsetDateTime,
+    /// Not tried before this time.
+    pub available_at: OffsetDateTime,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
 /// Adds a message to the transaction, leased to the caller, who sends it right after the commit.
 #[tracing::instrument(name = "outbox.insert", skip_all)]
 pub(super) async fn insert(
@@ -90,6 +103,27 @@ pub trait Outbox: Sync {
         retry_at: OffsetDateTime,
         reason: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Up to `limit` messages that were not sent yet, those that are due first before the others.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn waiting(&self, limit: u32) -> impl Future<Output = Result<Vec<Waiting>, StoreError>> + Send;
+
+    /// Has the relay send messages at its next run, whoever holds them and however long they were to rest: all that wait, or the
+    /// one with this id. Returns how many.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn replay(&self, id: Option<Uuid>, now: OffsetDateTime) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// When the oldest message was written that was not sent yet: of the thousand that are due first.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn oldest(outbox: &impl Outbox) -> Result<Option<OffsetDateTime>, StoreError> {
+    Ok(outbox.waiting(1000).await?.iter().map(|message| message.created_at).min())
 }
 
 impl Outbox for Mysql {
@@ -155,6 +189,41 @@ impl Outbox for Mysql {
         .execute(self.pool().await?)
         .await?;
         Ok(())
+    }
+
+    #[tracing::instrument(name = "outbox.waiting", skip_all)]
+    async fn waiting(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, queue, attempts, created_at, available_at, last_error FROM outbox WHERE sent_at IS NULL \
+             ORDER BY available_at LIMIT ?",
+        )
+        .bind(limit)
+        .fetch_all(self.pool().await?)
+        .await?;
+        let mut waiting = Vec::with_capacity(rows.len());
+        for row in &rows {
+            waiting.push(Waiting {
+                id: row.try_get("id")?,
+                queue: row.try_get("queue")?,
+                attempts: row.try_get("attempts")?,
+                created_at: row.try_get("created_at")?,
+                available_at: row.try_get("available_at")?,
+                last_error: row.try_get("last_error")?,
+            });
+        }
+        Ok(waiting)
+    }
+
+    /// A row that was sent is sent again where its id is given: it is kept for seven days.
+    #[tracing::instrument(name = "outbox.replay", skip_all)]
+    async fn replay(&self, id: Option<Uuid>, now: OffsetDateTime) -> Result<u64, StoreError> {
+        let mut update = QueryBuilder::new("UPDATE outbox SET sent_at = NULL, locked_by = NULL, available_at = ");
+        update.push_bind(now);
+        match id {
+            Some(id) => update.push(" WHERE id = ").push_bind(id),
+            None => update.push(" WHERE sent_at IS NULL"),
+        };
+        Ok(update.build().execute(self.pool().await?).await?.rows_affected())
     }
 }
 

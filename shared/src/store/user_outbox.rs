@@ -9,13 +9,13 @@ use mongodb::{
     bson::{self, Document, doc},
 };
 use serde::Deserialize;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
     Mongodb, StoreError,
-    outbox::{Claimed, LEASE, Outbox, shortened},
-    users::{from_bson_id, to_bson_id, to_bson_time},
+    outbox::{Claimed, LEASE, Outbox, Waiting, shortened},
+    users::{from_bson_id, from_bson_time, to_bson_id, to_bson_time},
 };
 use crate::{email::EmailAddress, queue::Outgoing};
 
@@ -35,6 +35,7 @@ struct Entry {
     envelope: String,
     attempts: i32,
     available_at: bson::DateTime,
+    last_error: Option<String>,
 }
 
 /// An entry for a new message, leased to the caller, who sends it right after the write.
@@ -130,6 +131,49 @@ impl Outbox for Mongodb {
         users(self).await?.update_one(filter, doc! { "$set": later }).await?;
         Ok(())
     }
+
+    #[tracing::instrument(name = "user_outbox.waiting", skip_all)]
+    async fn waiting(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+        let holders = self.database().await?.collection::<HolderDocument>("users");
+        let holders = holders
+            .find(doc! { "outbox.availableAt": { "$gt": bson::DateTime::from_millis(0) } })
+            .projection(doc! { "outbox": 1 })
+            .sort(doc! { "outbox.availableAt": 1 })
+            .limit(limit.into())
+            .await?;
+        let holders: Vec<HolderDocument> = holders.try_collect().await?;
+        let waiting = holders.into_iter().flat_map(|holder| holder.outbox).map(|entry| {
+            let (id, available_at) = (from_bson_id(entry.id), from_bson_time(entry.available_at));
+            Waiting {
+                id,
+                queue: entry.queue,
+                attempts: entry.attempts.unsigned_abs(),
+                created_at: written_at(id).unwrap_or(available_at),
+                available_at,
+                last_error: entry.last_error,
+            }
+        });
+        Ok(waiting.collect())
+    }
+
+    #[tracing::instrument(name = "user_outbox.replay", skip_all)]
+    async fn replay(&self, id: Option<Uuid>, now: OffsetDateTime) -> Result<u64, StoreError> {
+        let waiting = self.waiting(10_000).await?;
+        let mut replayed = 0;
+        for message in waiting.iter().filter(|message| id.is_none_or(|id| id == message.id)) {
+            let filter = doc! { "outbox": { "$elemMatch": { "id": to_bson_id(message.id) } } };
+            let due = doc! { "$set": { "outbox.$.availableAt": to_bson_time(now) } };
+            replayed += users(self).await?.update_one(filter, due).await?.matched_count;
+        }
+        Ok(replayed)
+    }
+}
+
+/// When a message was written: its id says so (UUID version 7).
+fn written_at(id: Uuid) -> Option<OffsetDateTime> {
+    let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
+    let whole = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
+    Some(whole + Duration::nanoseconds(nanoseconds.into()))
 }
 
 fn held(id: Uuid, worker: Uuid) -> Document {

@@ -18,7 +18,7 @@ use shared::{
     },
     telemetry::Trace,
 };
-use tests::{Stage, aws, people};
+use tests::{Stage, aws, people, queue::Queue};
 use time::Duration;
 use uuid::Uuid;
 
@@ -103,7 +103,7 @@ fn record(id: &str, body: &str) -> Value {
 }
 
 #[tokio::test]
-async fn in_a_batch_only_what_cannot_be_read_fails_and_twice_the_same_is_sent_once() {
+async fn in_a_batch_what_cannot_be_read_goes_to_the_dead_letter_queue_and_twice_the_same_is_sent_once() {
     let mongodb: Mongodb = Stage::get().resource();
     let email: EmailAddress = people::new_address().parse().unwrap();
     let user_id = register_and_die(&mongodb, &email, Content::AccountExists).await;
@@ -111,15 +111,22 @@ async fn in_a_batch_only_what_cannot_be_read_fails_and_twice_the_same_is_sent_on
     let good = message(user_id, order_placed(order_id)).envelope;
     let gone = message(Uuid::nil(), Content::VerifyEmail).envelope;
 
-    let records = [
-        record("good", &good),
-        record("broken", "{"),
-        record("unknown", &good.replace("orderPlaced", "unheardOf")),
-        record("again", &good),
-        record("gone", &gone),
-    ];
+    let unknown = good.replace("orderPlaced", "unheardOf");
+    let records = [record("good", &good), record("broken", "{"), record("unknown", &unknown), record("gone", &gone)];
     let reply = aws::invoke("on-email", &json!({ "Records": records }));
-    let failures = json!([{ "itemIdentifier": "broken" }, { "itemIdentifier": "unknown" }]);
-    assert_eq!(reply["batchItemFailures"], failures, "{reply}");
+    assert_eq!(reply["batchItemFailures"], json!([]), "{reply}");
+    let again = aws::invoke("on-email", &json!({ "Records": [record("again", &good)] }));
+    assert_eq!(again["batchItemFailures"], json!([]), "{again}");
     assert_eq!(aws::mails(email.as_str(), &order_id.to_string()).len(), 1);
+
+    let given_up = Queue::existing("email-dlq").receive(10, 1);
+    let letter = given_up.iter().find(|letter| letter.body == unknown).expect("the message is not lost");
+    let attribute = |name: &str| letter.attributes[name]["StringValue"].as_str().unwrap_or_default().to_owned();
+    assert!(attribute("reason").contains("unknown variant `unheardOf`"), "{}", attribute("reason"));
+    assert_eq!([attribute("queue"), attribute("messageId"), attribute("receiveCount")], ["email", "unknown", "1"]);
+    let envelope: Value = serde_json::from_str(&good).unwrap();
+    assert_eq!(
+        [json!(attribute("id")), json!(attribute("traceparent"))],
+        [envelope["id"].clone(), envelope["traceparent"].clone()]
+    );
 }
