@@ -7,7 +7,7 @@ use shared::{
     ambient::Ambient,
     background::{OutboxRelay, Relayed},
     lambda::{TaskError, TaskRun},
-    queue::{EmailQueue, QueueContract, SendError, backoff},
+    queue::{EmailQueue, NotificationQueue, QueueContract, ReportQueue, SendError, backoff},
     store::{
         StoreError, idempotency,
         outbox::{self, Claimed, Outbox},
@@ -75,8 +75,17 @@ async fn drain(
 }
 
 async fn send(needs: &Needs, messages: &[Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
-    let (email, unknown): (Vec<_>, Vec<_>) = messages.iter().partition(|message| message.queue == EmailQueue::NAME);
-    let mut results = needs.email.send_all(&email).await;
+    let (email, messages): (Vec<_>, Vec<_>) = messages.iter().partition(|message| message.queue == EmailQueue::NAME);
+    let (notification, messages): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| message.queue == NotificationQueue::NAME);
+    let (report, unknown): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| message.queue == ReportQueue::NAME);
+    let sent = tokio::join!(
+        needs.email.send_all(&email),
+        needs.notification.send_all(&notification),
+        needs.report.send_all(&report),
+    );
+    let mut results = [sent.0, sent.1, sent.2].concat();
     results.extend(unknown.iter().map(|message| (message.id, Err(SendError::no_such_queue(&message.queue)))));
     results
 }

@@ -235,11 +235,17 @@ impl Stage {
             ("SOUK_ADDRESS_LIMIT_FACTOR", Some("1".to_owned())),
             ("SOUK_REFRESH_GRACE_SECONDS", Some("10".to_owned())),
             ("SOUK_REVOCATION_REDIS_URL", Some(self.revocation.url())),
-            ("SOUK_EMAIL_QUEUE_URL", Some(format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-email", self.ports.aws))),
+            ("SOUK_EMAIL_QUEUE_URL", Some(self.queue_url("email"))),
+            ("SOUK_NOTIFICATION_QUEUE_URL", Some(self.queue_url("notification"))),
+            ("SOUK_REPORT_QUEUE_URL", Some(self.queue_url("report"))),
             ("SOUK_EMAIL_SENDER", Some(SENDER.to_owned())),
         ];
         environment.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         environment
+    }
+
+    fn queue_url(&self, name: &str) -> String {
+        format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{name}", self.ports.aws)
     }
 
     /// Writes `stage.json`.

@@ -91,6 +91,7 @@ fn sample(method: &str, path: &str) -> Value {
             json!({ "sku": people::random(), "name": "x", "price": { "amount": 1, "currency": "EUR" }, "stock": 1 })
         }
         ("PATCH", "/v1/orders/{id}/status") => json!({ "status": "confirmed" }),
+        ("POST", "/v1/reports") => json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z" }),
         ("POST", "/v1/orders") => json!({ "lines": [{ "productId": people::new_key(), "quantity": 1 }] }),
         _ => panic!("no sample of a body for {method} {path}"),
     }
