@@ -7,7 +7,7 @@ use crate::{
     consumer, function, lambda,
     lambda::Deployment,
     mail::Ses,
-    queue::{EmailQueue, Queue},
+    queue::{EmailQueue, NotificationQueue, Queue, ReportQueue},
     store::{Mongodb, Mysql, Redis, revocations::Revocations},
     task,
 };
@@ -27,12 +27,36 @@ consumer! {
     }
 }
 
+consumer! {
+    /// Keeps what users are told inside the application.
+    OnNotification = "on-notification" {
+        queue: NotificationQueue,
+        batch_size: 10,
+        needs: { mongodb: Mongodb },
+    }
+}
+
+consumer! {
+    /// Makes the reports that were asked for.
+    OnReport = "on-report" {
+        queue: ReportQueue,
+        batch_size: 1,
+        needs: { mysql: Mysql },
+    }
+}
+
 task! {
     /// Sends what was committed to an outbox and did not leave at once. Runs every minute.
     OutboxRelay = "outbox-relay" {
         event: serde::de::IgnoredAny,
         output: Relayed,
-        needs: { mysql: Mysql, mongodb: Mongodb, email: Queue<EmailQueue> },
+        needs: {
+            mysql: Mysql,
+            mongodb: Mongodb,
+            email: Queue<EmailQueue>,
+            notification: Queue<NotificationQueue>,
+            report: Queue<ReportQueue>,
+        },
     }
 }
 

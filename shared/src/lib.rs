@@ -10,6 +10,7 @@
 //! | [`auth`] | tokens, passwords, ways to log in, roles and permissions |
 //! | [`queue`], [`mail`] | messages, and what becomes of them |
 //! | [`error`], [`telemetry`] | errors as replies; logs and traces |
+//! | [`notification`], [`report`] | what users are told inside the application; what was sold |
 //! | [`page`], [`email`], [`money`] | lists in pages; the values that many types have |
 //! | [`ambient`], [`environment`], [`secret`], [`aws`], [`http_client`] | the world outside: clock, randomness, configuration, secrets, AWS, other servers |
 
@@ -26,8 +27,10 @@ pub mod http_client;
 pub mod lambda;
 pub mod mail;
 pub mod money;
+pub mod notification;
 pub mod page;
 pub mod queue;
+pub mod report;
 pub mod secret;
 pub mod store;
 pub mod telemetry;

@@ -56,7 +56,7 @@ impl fmt::Display for Money {
 macro_rules! currencies {
     ($($name:ident = $digits:literal,)+) => {
         /// A currency that Souk sells in (ISO 4217).
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         pub enum Currency { $($name,)+ }
 
         impl Currency {

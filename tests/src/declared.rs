@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::{
-    background::{Authorizer, Migrate, OnEmail, OutboxRelay},
+    background::{Authorizer, Migrate, OnEmail, OnNotification, OnReport, OutboxRelay},
     contract::{Access, AccessRule, Endpoint, Function, Needs, Target},
     lambda::ConsumerContract,
     queue::QueueContract,
@@ -40,6 +40,8 @@ pub fn declared() -> BTreeMap<String, Declared> {
     add::<Migrate>(&mut functions, Trigger::Deployment);
     add::<OutboxRelay>(&mut functions, Trigger::Schedule);
     add::<OnEmail>(&mut functions, queue::<OnEmail>());
+    add::<OnNotification>(&mut functions, queue::<OnNotification>());
+    add::<OnReport>(&mut functions, queue::<OnReport>());
     functions
 }
 

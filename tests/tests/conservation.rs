@@ -90,7 +90,7 @@ async fn place(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
     let finish = |order: &orders::Order| {
         let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
         let mail = Email { to: Recipient::User(order.user_id), content };
-        Ok(("{}".to_owned(), Outgoing::new::<EmailQueue>(message_id, &Trace::of(None, None, ambient), mail)?))
+        Ok(("{}".to_owned(), [Outgoing::new::<EmailQueue>(message_id, &Trace::of(None, None, ambient), mail)?]))
     };
     match retry_contention(ambient, || orders::place(mysql, &new, &claim, finish)).await {
         Ok(_) => Shop::count(&shop.placed),

@@ -19,7 +19,7 @@ async fn handle(needs: Needs, req: Request<OrdersCancel>) -> Result<Order, ApiEr
     let (owner, id, now) = (req.caller.owner(), req.path.id, req.ambient.now());
     let cancel = || orders::cancel(&needs.mysql, owner, id, now);
     match retry_contention(&req.ambient, cancel).await? {
-        Changed::Yes { order, product_versions } => {
+        Changed::Yes { order, product_versions, .. } => {
             for (id, version) in product_versions {
                 cache::invalidate(&needs.redis, Key::product(id), version).await;
             }

@@ -1,14 +1,15 @@
 //! `POST /v1/orders`: an order, placed once however often it is sent.
 //!
-//! Stock, order, outbox row and idempotency record change in one transaction. What follows the commit may fail: the mail is
-//! then left to the relay, the cache to its expiry.
+//! Stock, order, outbox rows and idempotency record change in one transaction. What follows the commit may fail: mail and
+//! notification are then left to the relay, the cache to its expiry.
 
 use shared::{
     api::orders::{Order, OrdersPlace},
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     mail::{Content, Email, Recipient},
-    queue::{EmailQueue, Outgoing, send_after_commit},
+    notification::Notification,
+    queue::{EmailQueue, NotificationQueue, Outgoing, send_after_commit},
     store::{
         cache::{self, Key},
         idempotency::Claim,
@@ -27,18 +28,24 @@ async fn place(needs: &Needs, req: &Request<OrdersPlace>, claim: Claim) -> Resul
     let now = req.ambient.now();
     let lines = req.body.lines.iter().map(|line| (line.product_id, line.quantity)).collect();
     let new = NewOrder { id: req.ambient.id(), user_id: req.caller.user_id, lines, now };
-    let message_id = req.ambient.id();
+    let (mail_id, notification_id) = (req.ambient.id(), req.ambient.id());
     let finish = |order: &orders::Order| {
         let items = u32::try_from(order.items.len()).unwrap_or(u32::MAX);
         let content = Content::OrderPlaced { order_id: order.id, total: order.total, items };
         let mail = Email { to: Recipient::User(order.user_id), content };
-        let mail = Outgoing::new::<EmailQueue>(message_id, &req.trace, mail)?;
-        Ok((serde_json::to_string(&Order::from(order)).map_err(ApiError::internal)?, mail))
+        let mail = Outgoing::new::<EmailQueue>(mail_id, &req.trace, mail)?;
+        let told = Notification::placed(order);
+        let told = Outgoing::new::<NotificationQueue>(notification_id, &req.trace, told)?;
+        Ok((serde_json::to_string(&Order::from(order)).map_err(ApiError::internal)?, [mail, told]))
     };
     let placed = retry_contention(&req.ambient, || orders::place(&needs.mysql, &new, &claim, finish)).await;
-    let (placed, reply, mail) = placed.map_err(problem)?;
+    let (placed, reply, [mail, told]) = placed.map_err(problem)?;
 
-    send_after_commit(&needs.email, &mail, outbox::sent_at_once(&needs.mysql, mail.id, now)).await;
+    // Side by side: a queue that does not answer costs its patience once.
+    tokio::join!(
+        send_after_commit(&needs.email, &mail, outbox::sent_at_once(&needs.mysql, mail.id, now)),
+        send_after_commit(&needs.notification, &told, outbox::sent_at_once(&needs.mysql, told.id, now)),
+    );
     for (id, version) in placed.product_versions {
         cache::invalidate(&needs.redis, Key::product(id), version).await;
     }

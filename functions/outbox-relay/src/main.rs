@@ -102,6 +102,8 @@ async fn drain(
 async fn send(needs: &Needs, messages: &[Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
     let mut results = Vec::with_capacity(messages.len());
     results.extend(needs.email.send_its_own(messages).await);
+    results.extend(needs.notification.send_its_own(messages).await);
+    results.extend(needs.report.send_its_own(messages).await);
     let unknown = messages.iter().filter(|message| results.iter().all(|(id, _)| *id != message.id));
     let unknown = unknown.map(|message| (message.id, Err(SendError::no_such_queue(&message.queue))));
     results.extend(unknown.collect::<Vec<_>>());

@@ -49,7 +49,7 @@ pub fn parameter_name(name: &str) -> String {
 }
 
 /// The queues of the template, each with its dead-letter queue.
-pub const QUEUES: [&str; 1] = ["email"];
+pub const QUEUES: [&str; 3] = ["email", "notification", "report"];
 
 pub fn queue_url(stage: &Stage, queue: &str) -> String {
     format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{queue}", stage.ports.aws)
@@ -251,6 +251,10 @@ impl Stage {
             environment.push((format!("SOUK_{variable}_QUEUE_URL"), url));
         }
         environment
+    }
+
+    fn queue_url(&self, name: &str) -> String {
+        format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{name}", self.ports.aws)
     }
 
     /// Writes `stage.json`.

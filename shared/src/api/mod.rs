@@ -5,8 +5,10 @@
 
 pub mod auth;
 pub mod health;
+pub mod notifications;
 pub mod orders;
 pub mod products;
+pub mod reports;
 pub mod users;
 
 use crate::contract::Route;
@@ -32,6 +34,8 @@ macro_rules! for_each_endpoint {
             $crate::api::auth::AuthVerifyEmailResend,
             $crate::api::health::Health,
             $crate::api::health::HealthReady,
+            $crate::api::notifications::UsersMeNotificationsList,
+            $crate::api::notifications::UsersMeNotificationsRead,
             $crate::api::orders::OrdersCancel,
             $crate::api::orders::OrdersGet,
             $crate::api::orders::OrdersList,
@@ -43,6 +47,8 @@ macro_rules! for_each_endpoint {
             $crate::api::products::ProductsList,
             $crate::api::products::ProductsStock,
             $crate::api::products::ProductsUpdate,
+            $crate::api::reports::ReportsCreate,
+            $crate::api::reports::ReportsGet,
             $crate::api::users::UsersDelete,
             $crate::api::users::UsersGet,
             $crate::api::users::UsersList,

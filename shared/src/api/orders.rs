@@ -14,7 +14,7 @@ use crate::{
     endpoint,
     money::Money,
     page::{MAX_LIMIT, Page, default_limit},
-    queue::{EmailQueue, Queue},
+    queue::{EmailQueue, NotificationQueue, Queue},
     store::{Mysql, Redis, orders},
 };
 
@@ -27,7 +27,7 @@ endpoint! {
         body: NewOrder,
         reply: 201 Order,
         problems: [OutOfStock],
-        needs: { mysql: Mysql, redis: Redis, email: Queue<EmailQueue> },
+        needs: { mysql: Mysql, redis: Redis, email: Queue<EmailQueue>, notification: Queue<NotificationQueue> },
     }
 }
 
@@ -72,7 +72,7 @@ endpoint! {
         body: Progress,
         reply: 200 Order,
         problems: [NotFound, InvalidTransition],
-        needs: { mysql: Mysql },
+        needs: { mysql: Mysql, notification: Queue<NotificationQueue> },
     }
 }
 

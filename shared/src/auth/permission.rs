@@ -40,6 +40,10 @@ permissions! {
     OrdersReadAll = "orders:read-all",
     /// Confirm, ship and deliver orders.
     OrdersFulfil = "orders:fulfil",
+    /// Have reports made.
+    ReportsWrite = "reports:write",
+    /// See everybody's reports.
+    ReportsRead = "reports:read",
     /// See all users.
     UsersRead = "users:read",
     /// Change roles, disable, delete and restore users.
@@ -64,7 +68,13 @@ impl Role {
     pub const fn permissions(self) -> &'static [Permission] {
         match self {
             Self::Customer => &[],
-            Self::Staff => &[Permission::ProductsWrite, Permission::OrdersReadAll, Permission::OrdersFulfil],
+            Self::Staff => &[
+                Permission::ProductsWrite,
+                Permission::OrdersReadAll,
+                Permission::OrdersFulfil,
+                Permission::ReportsWrite,
+                Permission::ReportsRead,
+            ],
             Self::Admin => Permission::ALL,
         }
     }

@@ -37,6 +37,15 @@ impl<T: Serialize> Reply<T> {
         Self { content: Content::Json(text), headers: Vec::new(), status: None }
     }
 
+    /// The JSON text, if that is what it was made of.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Value(_) => None,
+            Content::Json(text) => Some(text),
+        }
+    }
+
     /// Adds a header. `name` is in lower case.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {

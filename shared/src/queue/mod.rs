@@ -38,6 +38,26 @@ impl QueueContract for EmailQueue {
     type Message = crate::mail::Email;
 }
 
+/// What users are told inside the application; consumed by `on-notification`.
+pub struct NotificationQueue;
+
+impl QueueContract for NotificationQueue {
+    const NAME: &'static str = "notification";
+    const URL: &'static str = "SOUK_NOTIFICATION_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_NOTIFICATION_DEAD_LETTER_QUEUE_URL";
+    type Message = crate::notification::Notification;
+}
+
+/// Reports to be made; consumed by `on-report`.
+pub struct ReportQueue;
+
+impl QueueContract for ReportQueue {
+    const NAME: &'static str = "report";
+    const URL: &'static str = "SOUK_REPORT_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_REPORT_DEAD_LETTER_QUEUE_URL";
+    type Message = crate::report::ReportRequested;
+}
+
 /// What travels through a queue: the message, and what it belongs to.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,7 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Mongodb, Mysql, StoreError, users::ADMINS_GUARD};
+use super::{Mongodb, Mysql, StoreError, notifications, users::ADMINS_GUARD};
 
 /// Name and text of each file in `migrations/`, in order.
 const FILES: &[(&str, &str)] = &[
@@ -20,6 +20,7 @@ const FILES: &[(&str, &str)] = &[
     ("0002_idempotency_and_outbox", include_str!("../../../migrations/0002_idempotency_and_outbox.sql")),
     ("0003_lists_and_stock", include_str!("../../../migrations/0003_lists_and_stock.sql")),
     ("0004_orders_by_status", include_str!("../../../migrations/0004_orders_by_status.sql")),
+    ("0005_reports", include_str!("../../../migrations/0005_reports.sql")),
 ];
 
 /// Applies what is missing in MySQL. Safe to run twice, and by two at once: one waits for the other.
@@ -56,7 +57,7 @@ pub async fn mongodb(mongodb: &Mongodb) -> Result<usize, StoreError> {
 }
 
 /// Every index by its collection.
-fn indexes() -> [(&'static str, Vec<IndexModel>); 3] {
+fn indexes() -> [(&'static str, Vec<IndexModel>); 4] {
     let index = |name: &str, keys: Document, options: IndexOptions| {
         let mut options = options;
         options.name = Some(name.to_owned());
@@ -66,7 +67,7 @@ fn indexes() -> [(&'static str, Vec<IndexModel>); 3] {
     let unique = || IndexOptions::builder().unique(true).build();
     // Of a field that is unset where it does not count, so that what it held is free again.
     let unique_if_set = || IndexOptions::builder().unique(true).sparse(true).build();
-    let expiry = || IndexOptions::builder().expire_after(Duration::ZERO).build();
+    let expiry = |after| IndexOptions::builder().expire_after(after).build();
     [
         (
             "users",
@@ -85,10 +86,17 @@ fn indexes() -> [(&'static str, Vec<IndexModel>); 3] {
             vec![
                 index("sessions_family", doc! { "familyHash": 1 }, unique()),
                 index("sessions_user", doc! { "userId": 1 }, plain()),
-                index("sessions_expiry", doc! { "expiresAt": 1 }, expiry()),
+                index("sessions_expiry", doc! { "expiresAt": 1 }, expiry(Duration::ZERO)),
             ],
         ),
-        ("limits", vec![index("limits_expiry", doc! { "expiresAt": 1 }, expiry())]),
+        ("limits", vec![index("limits_expiry", doc! { "expiresAt": 1 }, expiry(Duration::ZERO))]),
+        (
+            "notifications",
+            vec![
+                index("notifications_of_user", doc! { "userId": 1, "_id": -1 }, plain()),
+                index("notifications_expiry", doc! { "createdAt": 1 }, expiry(notifications::KEPT)),
+            ],
+        ),
     ]
 }
 

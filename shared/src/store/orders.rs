@@ -81,7 +81,7 @@ impl Status {
         )
     }
 
-    fn parse(text: &str) -> Result<Self, sqlx::Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, sqlx::Error> {
         let status = Self::ALL.into_iter().find(|status| status.as_str() == text);
         status.ok_or_else(|| sqlx::Error::Decode(format!("not the status of an order: {text}").into()))
     }
@@ -94,6 +94,8 @@ pub enum Changed {
         order: Order,
         /// What the versions of products are now whose stock changed.
         product_versions: Vec<(Uuid, u64)>,
+        /// What has to be sent now.
+        messages: Vec<Outgoing>,
     },
     /// It had this status before.
     Already(Order),
@@ -150,19 +152,49 @@ impl Contention for PlaceError {
     }
 }
 
-/// Places an order: the stock, the order, its items, its message and the idempotency record change together, or not at all.
+/// Why an order was not moved on. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdvanceError {
+    #[error("the message cannot be written: {0}")]
+    Message(ApiError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<sqlx::Error> for AdvanceError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<AdvanceError> for ApiError {
+    fn from(error: AdvanceError) -> Self {
+        match error {
+            AdvanceError::Message(error) => error,
+            AdvanceError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl Contention for AdvanceError {
+    fn is_contention(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_contention())
+    }
+}
+
+/// Places an order: the stock, the order, its items, its messages and the idempotency record change together, or not at all.
 ///
-/// `finish` writes the reply to be kept for repetitions, and the message that must follow.
+/// `finish` writes the reply to be kept for repetitions, and the messages that must follow.
 ///
 /// # Errors
 /// See [`PlaceError`]; every one of them has rolled everything back.
 #[tracing::instrument(name = "orders.place", skip_all)]
-pub async fn place(
+pub async fn place<const N: usize>(
     mysql: &Mysql,
     new: &NewOrder,
     claim: &Claim,
-    finish: impl Fn(&Order) -> Result<(String, Outgoing), ApiError>,
-) -> Result<(Placed, String, Outgoing), PlaceError> {
+    finish: impl Fn(&Order) -> Result<(String, [Outgoing; N]), ApiError>,
+) -> Result<(Placed, String, [Outgoing; N]), PlaceError> {
     let mut lines = new.lines.clone();
     lines.sort_unstable();
     let ids: Vec<Uuid> = lines.iter().map(|(id, _)| *id).collect();
@@ -262,25 +294,33 @@ pub async fn explain_list(
 /// When the store does not answer.
 #[tracing::instrument(name = "orders.cancel", skip_all)]
 pub async fn cancel(mysql: &Mysql, owner: Owner, id: Uuid, now: OffsetDateTime) -> Result<Changed, StoreError> {
-    change(mysql, Scope::Own(owner), id, Status::Cancelled, now).await
+    change(mysql, Scope::Own(owner), id, Status::Cancelled, now, |_| Ok::<_, StoreError>(Vec::new())).await
 }
 
-/// Moves anybody's order on.
+/// Moves anybody's order on. `announce` writes the messages that must follow: they and the order change together, or not at all.
 ///
 /// # Errors
-/// When the store does not answer.
+/// See [`AdvanceError`].
 #[tracing::instrument(name = "orders.advance", skip_all)]
-pub async fn advance(mysql: &Mysql, id: Uuid, next: Status, now: OffsetDateTime) -> Result<Changed, StoreError> {
-    change(mysql, Scope::Everybody, id, next, now).await
+pub async fn advance(
+    mysql: &Mysql,
+    id: Uuid,
+    next: Status,
+    now: OffsetDateTime,
+    announce: impl Fn(&Order) -> Result<Vec<Outgoing>, ApiError>,
+) -> Result<Changed, AdvanceError> {
+    let announce = |order: &Order| announce(order).map_err(AdvanceError::Message);
+    change(mysql, Scope::Everybody, id, next, now, announce).await
 }
 
-async fn change(
+async fn change<E: From<StoreError> + From<sqlx::Error>>(
     mysql: &Mysql,
     scope: Scope,
     id: Uuid,
     next: Status,
     now: OffsetDateTime,
-) -> Result<Changed, StoreError> {
+    announce: impl Fn(&Order) -> Result<Vec<Outgoing>, E>,
+) -> Result<Changed, E> {
     let mut transaction = mysql.begin().await?;
     let mut query = select(scope);
     query.push(" AND id = ").push_bind(id).push(" FOR UPDATE");
@@ -306,9 +346,11 @@ async fn change(
             product_versions.push((item.product_id, version));
         }
     }
-    transaction.commit().await?;
     (order.status, order.updated_at) = (next, now);
-    Ok(Changed::Yes { order, product_versions })
+    let messages = announce(&order)?;
+    outbox::insert(&mut transaction, &messages, now).await?;
+    transaction.commit().await?;
+    Ok(Changed::Yes { order, product_versions, messages })
 }
 
 fn select(scope: Scope) -> QueryBuilder<MySql> {

@@ -39,24 +39,28 @@ pub struct Waiting {
     pub last_error: Option<String>,
 }
 
-/// Adds a message to the transaction, leased to the caller, who sends it right after the commit.
+/// Adds messages to the transaction, each leased to the caller, who sends it right after the commit.
 #[tracing::instrument(name = "outbox.insert", skip_all)]
 pub(super) async fn insert(
     connection: &mut MySqlConnection,
-    message: &Outgoing,
+    messages: &[Outgoing],
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO outbox (id, queue, envelope, attempts, available_at, locked_by, created_at) VALUES (?, ?, ?, 1, ?, ?, ?)",
-    )
-    .bind(message.id)
-    .bind(message.queue)
-    .bind(&message.envelope)
-    .bind(now + LEASE)
-    .bind(message.id)
-    .bind(now)
-    .execute(connection)
-    .await?;
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let mut query =
+        QueryBuilder::new("INSERT INTO outbox (id, queue, envelope, attempts, available_at, locked_by, created_at) ");
+    query.push_values(messages, |mut row, message| {
+        row.push_bind(message.id)
+            .push_bind(message.queue)
+            .push_bind(&message.envelope)
+            .push_bind(1)
+            .push_bind(now + LEASE)
+            .push_bind(message.id)
+            .push_bind(now);
+    });
+    query.build().execute(connection).await?;
     Ok(())
 }
 

@@ -44,12 +44,14 @@ fn expected(name: &str) -> [u16; 9] {
         "auth-refresh" => anybody(401),
         "products-get" => anybody(404),
         "auth-logout" | "auth-sessions-revoke" | "users-me-delete" => user(204),
-        "auth-sessions-list" | "orders-list" | "users-me-get" | "users-me-update" => user(200),
+        "auth-sessions-list" | "orders-list" | "users-me-get" | "users-me-notifications-list" | "users-me-update" => {
+            user(200)
+        }
         "auth-password-change" | "orders-place" => user(422),
-        "orders-get" | "orders-cancel" => user(404),
+        "orders-get" | "orders-cancel" | "users-me-notifications-read" => user(404),
         "auth-sessions-delete" => owner(204),
-        "orders-status" | "products-create" | "products-stock" | "products-update" => staff(422),
-        "products-delete" => staff(404),
+        "orders-status" | "products-create" | "products-stock" | "products-update" | "reports-create" => staff(422),
+        "products-delete" | "reports-get" => staff(404),
         "users-list" | "users-get" | "users-update" => admin(200),
         "users-delete" => admin(204),
         "users-restore" => admin(404),

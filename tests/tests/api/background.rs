@@ -84,7 +84,7 @@ async fn a_mail_whose_sender_died_after_the_commit_to_mysql_still_goes_out_once(
     };
     let long_ago = ambient.now() - Duration::minutes(5);
     let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now: long_ago };
-    let finish = |order: &orders::Order| Ok(("{}".to_owned(), message(user_id, order_placed(order.id))));
+    let finish = |order: &orders::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
     orders::place(&mysql, &new, &claim, finish).await.unwrap();
 
     let relayed = aws::invoke("outbox-relay", &json!({}));

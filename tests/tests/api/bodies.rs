@@ -93,6 +93,7 @@ fn sample(method: &str, path: &str) -> Value {
         ("PATCH", "/v1/orders/{id}/status") => json!({ "status": "confirmed" }),
         ("PATCH", "/v1/products/{id}") => json!({ "name": "x" }),
         ("POST", "/v1/products/{id}/stock") => json!({ "delta": 1, "reason": "x" }),
+        ("POST", "/v1/reports") => json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z" }),
         ("POST", "/v1/orders") => json!({ "lines": [{ "productId": people::new_key(), "quantity": 1 }] }),
         _ => panic!("no sample of a body for {method} {path}"),
     }

@@ -5,6 +5,7 @@ mod auth;
 mod background;
 mod bodies;
 mod health;
+mod notifications;
 mod orders;
 mod products;
 mod users;

@@ -1,0 +1,58 @@
+//! Notifications: what users are told inside the application, where mail would be too much.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    money::Money,
+    store::orders::{Order, Status},
+};
+
+/// A notification on its way to a user: the message of its queue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Notification {
+    pub user_id: Uuid,
+    pub content: Content,
+    /// When that happened.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+}
+
+/// What a notification says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", content = "data", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Content {
+    /// The order was taken.
+    OrderPlaced { order_id: Uuid, total: Money },
+    /// Somebody works on the order.
+    OrderConfirmed { order_id: Uuid },
+    /// The order is on its way.
+    OrderShipped { order_id: Uuid },
+    /// The order arrived.
+    OrderDelivered { order_id: Uuid },
+}
+
+impl Notification {
+    /// What the owner of a new order is told.
+    #[must_use]
+    pub const fn placed(order: &Order) -> Self {
+        let content = Content::OrderPlaced { order_id: order.id, total: order.total };
+        Self { user_id: order.user_id, content, created_at: order.created_at }
+    }
+
+    /// What the owner of an order is told of how far it is now. Nothing of a cancellation: that was they themselves.
+    #[must_use]
+    pub fn progress(order: &Order) -> Option<Self> {
+        let order_id = order.id;
+        let content = match order.status {
+            Status::Confirmed => Content::OrderConfirmed { order_id },
+            Status::Shipped => Content::OrderShipped { order_id },
+            Status::Delivered => Content::OrderDelivered { order_id },
+            Status::Pending | Status::Cancelled => return None,
+        };
+        Some(Self { user_id: order.user_id, content, created_at: order.updated_at })
+    }
+}

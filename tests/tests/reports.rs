@@ -1,0 +1,278 @@
+//! `/v1/reports`, over a hundred thousand orders. A program of its own, since nobody else wants so many.
+
+use std::{
+    fs,
+    process::Command,
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use shared::{
+    ambient::Ambient,
+    lambda::IdempotencyKey,
+    queue::{Outgoing, ReportQueue},
+    report::ReportRequested,
+    store::{
+        Mysql,
+        idempotency::{self, Outcome},
+        reports::{self, NewReport, Started, Status},
+    },
+    telemetry::Trace,
+};
+use sqlx::{Row, mysql::MySqlRow};
+use tests::{Call, Stage, function::Function, people};
+use time::macros::datetime;
+use uuid::Uuid;
+
+const ORDERS: u32 = 100_000;
+/// A span of time that all sample orders are in, and no others.
+const SPAN: [&str; 2] = ["2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z"];
+/// In SQL, orders in that span that count.
+const SOLD: &str = "created_at >= '2026-02-01' AND created_at < '2026-02-20' AND status <> 'cancelled'";
+const PATIENCE: Duration = Duration::from_mins(1);
+/// What the function may take, in kB: its `MemorySize` in the template.
+const MEMORY: u64 = 256 * 1024;
+
+/// Adds the sample orders, once.
+fn seed() {
+    static SEEDED: LazyLock<()> = LazyLock::new(|| {
+        let start = Instant::now();
+        // Beside this program, which is in `deps`.
+        let this = std::env::current_exe().unwrap();
+        let tools = this.parent().unwrap().parent().unwrap().join("tools");
+        let output = Command::new(tools).args(["seed", "--orders", &ORDERS.to_string()]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        println!("{ORDERS} orders in {:.1} s", start.elapsed().as_secs_f64());
+    });
+    *SEEDED;
+}
+
+fn request(key: &str, [from, to]: [&str; 2]) -> Call {
+    Call::post("/v1/reports").token(people::admin()).key(key).json(json!({ "from": from, "to": to }))
+}
+
+fn get(id: &str) -> Value {
+    Call::get(format!("/v1/reports/{id}")).token(people::admin()).send().expect(200).json()
+}
+
+/// Waits until a report is over, and returns it.
+fn wait_for(id: &str) -> Value {
+    let start = Instant::now();
+    loop {
+        let report = get(id);
+        if !report["finishedAt"].is_null() {
+            return report;
+        }
+        assert!(start.elapsed() < PATIENCE, "{report}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+async fn rows(mysql: &Mysql, query: String) -> Vec<MySqlRow> {
+    let query = sqlx::query(sqlx::AssertSqlSafe(query));
+    query.fetch_all(mysql.pool().await.unwrap()).await.unwrap()
+}
+
+fn number(row: &MySqlRow, name: &str) -> u64 {
+    row.try_get(name).unwrap()
+}
+
+/// What SQL says to each figure of the report.
+async fn by_sql(mysql: &Mysql) -> Value {
+    let span = SOLD.split(" AND status").next().unwrap();
+    let mut statuses = json!({});
+    for status in ["pending", "confirmed", "shipped", "delivered", "cancelled"] {
+        let query = format!("SELECT CAST(COUNT(*) AS UNSIGNED) AS n FROM orders WHERE {span} AND status = '{status}'");
+        statuses[status] = json!(number(&rows(mysql, query).await[0], "n"));
+    }
+    let all = rows(mysql, format!("SELECT CAST(COUNT(*) AS UNSIGNED) AS n FROM orders WHERE {span}")).await;
+    let sold = rows(
+        mysql,
+        format!(
+            "SELECT CAST(COUNT(*) AS UNSIGNED) AS n, CAST(SUM(total_minor) AS UNSIGNED) AS total, \
+         CAST(SUM(total_minor) DIV COUNT(*) AS UNSIGNED) AS average FROM orders WHERE {SOLD} AND currency = 'EUR'"
+        ),
+    )
+    .await;
+    let days = rows(mysql, format!(
+        "SELECT DATE_FORMAT(created_at, '%Y-%m-%d') AS day, CAST(COUNT(*) AS UNSIGNED) AS n, \
+         CAST(SUM(total_minor) AS UNSIGNED) AS total FROM orders WHERE {SOLD} AND currency = 'EUR' GROUP BY day ORDER BY day"
+    )).await;
+    let day = |row: &MySqlRow| json!({ "day": row.try_get::<String, _>("day").unwrap(), "orders": number(row, "n"), "total": number(row, "total") });
+    let products = rows(mysql, format!(
+        "SELECT product_id, CAST(SUM(quantity) AS UNSIGNED) AS n, CAST(SUM(quantity * unit_price_minor) AS UNSIGNED) AS total \
+         FROM orders JOIN order_items ON order_id = id WHERE {SOLD} AND currency = 'EUR' \
+         GROUP BY product_id ORDER BY total DESC, product_id LIMIT 20"
+    )).await;
+    let product = |row: &MySqlRow| {
+        let id: Uuid = row.try_get("product_id").unwrap();
+        json!({ "productId": id, "units": number(row, "n"), "total": number(row, "total") })
+    };
+    json!({
+        "orders": number(&all[0], "n"),
+        "statuses": statuses,
+        "currencies": [{
+            "currency": "EUR",
+            "orders": number(&sold[0], "n"),
+            "total": number(&sold[0], "total"),
+            "averageBasket": number(&sold[0], "average"),
+            "days": days.iter().map(day).collect::<Vec<_>>(),
+            "topProducts": products.iter().map(product).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// The most memory, in kB, that any process of a function of this stage ever had.
+fn peak_memory(function: &str) -> Option<u64> {
+    let name = format!("AWS_LAMBDA_FUNCTION_NAME={}", Stage::function(function));
+    let database = format!("SOUK_MYSQL_ENDPOINT={}", shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap());
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let ours = processes.filter(|process| {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        let has = |variable: &str| environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes());
+        has(&name) && has(&database)
+    });
+    let peaks = ours.filter_map(|process| {
+        let status = fs::read_to_string(process.join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+    });
+    peaks.max()
+}
+
+#[tokio::test]
+async fn a_report_says_what_sql_says_in_time_and_in_little_memory() {
+    seed();
+    let start = Instant::now();
+    let reply = request(&people::new_key(), SPAN).send().expect(202);
+    let asked = reply.json();
+    let id = asked["id"].as_str().unwrap().to_owned();
+    assert_eq!(reply.header("location"), Some(format!("/v1/reports/{id}").as_str()));
+    assert_eq!((&asked["status"], &asked["result"]), (&json!("queued"), &Value::Null));
+
+    let report = wait_for(&id);
+    println!("a report over {ORDERS} orders, asked for and polled: {:.2} s", start.elapsed().as_secs_f64());
+    assert_eq!(report["status"], "done", "{report}");
+    let memory = peak_memory("on-report").expect("the function's process is there");
+    println!("on-report took {} MB at most", memory / 1024);
+    assert!(memory < MEMORY, "{memory} kB");
+
+    let start = Instant::now();
+    let expected = by_sql(&Stage::get().resource()).await;
+    println!("the same by SQL: {:.2} s", start.elapsed().as_secs_f64());
+    assert_eq!(expected["orders"], ORDERS);
+    assert_eq!(report["result"], expected);
+}
+
+#[tokio::test]
+async fn a_report_that_is_asked_for_twice_with_one_key_is_one_report() {
+    let (key, span) = (people::new_key(), ["2020-01-01T00:00:00Z", "2020-01-02T00:00:00+02:00"]);
+    let first = request(&key, span).send().expect(202);
+    let again = request(&key, span).send().expect(202);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!((again.header("location"), &again.text), (first.header("location"), &first.text));
+    let _ = request(&key, SPAN).send().expect_problem(422, "idempotency-key-reused");
+
+    let report = wait_for(first.json()["id"].as_str().unwrap());
+    assert_eq!(report["result"]["orders"], 0, "{report}");
+    assert_eq!(report["to"], "2020-01-01T22:00:00Z");
+}
+
+#[test]
+fn a_report_over_a_span_that_is_none_is_refused() {
+    for (span, field) in [
+        (["2026-02-01T00:00:00Z", "2026-02-01T00:00:00Z"], "to"),
+        (["2026-02-02T00:00:00Z", "2026-02-01T00:00:00Z"], "to"),
+        (["2026-02-01T01:00:00+02:00", "2026-01-31T23:00:00Z"], "to"),
+        (["0001-01-01T00:00:00Z", "2026-02-01T00:00:00Z"], "from"),
+        (["2026-02-01T00:00:00Z", "9999-12-31T23:59:59Z"], "to"),
+        (["yesterday", "2026-02-01T00:00:00Z"], "from"),
+    ] {
+        let problem = request(&people::new_key(), span).send().expect_problem(422, "validation-failed");
+        assert_eq!(problem["errors"][0]["field"], field, "{span:?}: {problem}");
+    }
+}
+
+/// Asks for a report as the endpoint does, and keeps the message to itself.
+async fn request_and_die(mysql: &Mysql) -> (Uuid, Value) {
+    let ambient = Ambient::system();
+    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
+    let user_id = ambient.id();
+    let Outcome::Claimed(claim) = idempotency::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
+        panic!("the key is new");
+    };
+    let (from, to) = (datetime!(2026-02-01 00:00 UTC), datetime!(2026-02-20 00:00 UTC));
+    let new = NewReport { id: ambient.id(), user_id, from, to, now: ambient.now() };
+    let message = ReportRequested { report_id: new.id };
+    let message = Outgoing::new::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
+    reports::request(mysql, &new, &claim, 202, "{}", &message).await.unwrap();
+    let record = json!({
+        "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",
+        "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
+    });
+    (new.id, json!({ "Records": [record] }))
+}
+
+async fn status(mysql: &Mysql, id: Uuid) -> Status {
+    reports::find(mysql, id).await.unwrap().unwrap().status
+}
+
+/// As if so much time had passed that whoever died is not waited for any more.
+async fn let_lease_expire(mysql: &Mysql, id: Uuid) {
+    let statement = "UPDATE reports SET leased_until = '2000-01-01' WHERE id = ? AND leased_until IS NOT NULL";
+    sqlx::query(statement).bind(id).execute(mysql.pool().await.unwrap()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_whose_maker_is_killed_is_made_by_the_next_delivery_once() {
+    seed();
+    let mysql: Mysql = Stage::get().resource();
+    let (id, event) = request_and_die(&mysql).await;
+    let function = Function::start("on-report", &[]);
+    thread::scope(|scope| {
+        let delivery = scope.spawn(|| function.invoke(&event));
+        let is_running = async {
+            while status(&mysql, id).await == Status::Queued {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(is_running));
+        thread::sleep(Duration::from_millis(100));
+        function.kill();
+        // It panics, since nothing answers any more.
+        assert!(delivery.join().is_err());
+    });
+    assert_eq!(status(&mysql, id).await, Status::Running, "it died in the middle");
+
+    let again = Function::start("on-report", &[]);
+    let failed = |reply: &Value| reply["batchItemFailures"].as_array().unwrap().len();
+    assert_eq!(failed(&again.invoke(&event)), 1, "while the lease lasts, nobody else begins");
+    let_lease_expire(&mysql, id).await;
+    let start = Instant::now();
+    assert_eq!(failed(&again.invoke(&event)), 0);
+    println!("made in {:.2} s", start.elapsed().as_secs_f64());
+    let made = get(&id.to_string());
+    assert_eq!((&made["status"], &made["result"]), (&json!("done"), &by_sql(&mysql).await));
+    assert_eq!(failed(&again.invoke(&event)), 0);
+    assert_eq!(get(&id.to_string()), made, "once it is done, a delivery changes nothing");
+}
+
+#[tokio::test]
+async fn a_report_is_kept_by_whoever_holds_it_and_by_no_late_writer() {
+    let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
+    let (id, _) = request_and_die(&mysql).await;
+    let start = async || reports::start(&mysql, id, ambient.id(), ambient.now()).await.unwrap();
+    let Started::Yes(late) = start().await else { panic!("it is new") };
+    assert!(matches!(start().await, Started::InProgress));
+    let_lease_expire(&mysql, id).await;
+    let Started::Yes(job) = start().await else { panic!("the lease is over") };
+    assert!(!late.finish(&mysql, "{}", ambient.now()).await.unwrap());
+    assert!(!late.fail(&mysql, "late", ambient.now()).await.unwrap());
+    late.release(&mysql).await.unwrap();
+    assert_eq!(status(&mysql, id).await, Status::Running);
+    assert!(job.fail(&mysql, "a sum is more than a report can say", ambient.now()).await.unwrap());
+    assert!(matches!(start().await, Started::Over));
+    let failed = get(&id.to_string());
+    assert_eq!(failed["failure"], "a sum is more than a report can say", "{failed}");
+}
