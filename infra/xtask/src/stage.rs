@@ -253,10 +253,6 @@ impl Stage {
         environment
     }
 
-    fn queue_url(&self, name: &str) -> String {
-        format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{name}", self.ports.aws)
-    }
-
     /// Writes `stage.json`.
     pub fn describe(&self, api_url: &str) -> Result<()> {
         let description = json!({
