@@ -80,14 +80,9 @@ async fn drain(
                 }
                 Err(error) => {
                     tracing::warn!(trace_id, %error, message_id = %id, attempts, "the message stays in the outbox");
-                    outbox
-                        .mark_failed(
-                            worker,
-                            id,
-                            now + Backoff::SENDING.upper_half(attempts, ambient),
-                            &error.to_string(),
-                        )
-                        .await?;
+                    // From now, and not from when they were claimed: a queue that hangs holds this up for longer than the pause.
+                    let retry_at = ambient.now() + Backoff::SENDING.upper_half(attempts, ambient);
+                    outbox.mark_failed(worker, id, retry_at, &error.to_string()).await?;
                     relayed.failed += 1;
                 }
             }
