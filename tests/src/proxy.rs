@@ -85,19 +85,22 @@ impl State {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what passes, and holds it up for as long as it is cut.
-    fn pass(&self, from_client: bool) {
+    /// Counts what is said, and holds it up for as long as it is cut. Whether it may pass: what was cut off stays so.
+    fn pass(&self, from_client: bool) -> bool {
         let mut inner = self.lock();
         if from_client && inner.server_spoke {
             inner.exchanges += 1;
         }
         inner.server_spoke = !from_client;
+        let mut passes = true;
         while inner.is_cut(from_client) {
+            passes = false;
             if let Some(reached) = inner.reached.take() {
                 let _ = reached.send(());
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
+        passes
     }
 }
 
@@ -116,8 +119,7 @@ fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
         thread::spawn(move || {
             let mut buffer = vec![0; 65536];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
-                state.pass(from_client);
-                if to.write_all(&buffer[..length]).is_err() {
+                if !state.pass(from_client) || to.write_all(&buffer[..length]).is_err() {
                     break;
                 }
             }
