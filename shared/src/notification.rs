@@ -21,18 +21,31 @@ pub struct Notification {
     pub created_at: OffsetDateTime,
 }
 
-/// What a notification says.
+/// What a notification says. Each field says its name in JSON, since the OpenAPI document does not hear of a rule for all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", content = "data", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(tag = "kind", content = "data", rename_all = "camelCase")]
 pub enum Content {
     /// The order was taken.
-    OrderPlaced { order_id: Uuid, total: Money },
+    OrderPlaced {
+        #[serde(rename = "orderId")]
+        order_id: Uuid,
+        total: Money,
+    },
     /// Somebody works on the order.
-    OrderConfirmed { order_id: Uuid },
+    OrderConfirmed {
+        #[serde(rename = "orderId")]
+        order_id: Uuid,
+    },
     /// The order is on its way.
-    OrderShipped { order_id: Uuid },
+    OrderShipped {
+        #[serde(rename = "orderId")]
+        order_id: Uuid,
+    },
     /// The order arrived.
-    OrderDelivered { order_id: Uuid },
+    OrderDelivered {
+        #[serde(rename = "orderId")]
+        order_id: Uuid,
+    },
 }
 
 impl Notification {
