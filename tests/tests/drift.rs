@@ -35,6 +35,26 @@ fn openapi_json_is_what_the_contract_says() {
 }
 
 #[test]
+fn whatever_the_openapi_document_refers_to_is_in_it() {
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+    let document = serde_json::to_value(shared::contract::document()).unwrap();
+    let mut found = BTreeSet::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    let is_missing = |reference: &&&str| document.pointer(reference.trim_start_matches('#')).is_none();
+    assert_eq!(found.iter().filter(is_missing).collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+#[test]
 fn the_stage_routes_what_the_contract_says() {
     let api = Stage::get().api_host.split('.').next().unwrap_or_default();
     let list = |kind: &str| {

@@ -185,6 +185,7 @@ pub struct ProductQuery {
     #[param(max_length = 80)]
     pub search: Option<String>,
     #[serde(default)]
+    #[param(inline)]
     pub sort: ProductSort,
     /// `next` of the page before.
     pub cursor: Option<String>,
