@@ -148,6 +148,37 @@ async fn while_redis_hangs_nobody_is_uncounted_and_nobody_is_shut_out() {
     people::wait_until_refused(&token);
 }
 
+/// Half a minute without SES, which is a permission here that is taken away and given back.
+#[tokio::test]
+async fn while_ses_takes_no_mail_orders_go_on_and_afterwards_each_mail_comes_once() {
+    let _alone = ALONE.lock().await;
+    let product = people::new_product(10);
+    let role = Role::of("on-email");
+    let mut without = role.policy.clone();
+    let statements = without["Statement"].as_array_mut().unwrap();
+    let all = statements.len();
+    statements.retain(|statement| statement["Action"] != "ses:SendEmail");
+    assert_eq!(statements.len(), all - 1, "{}", role.policy);
+
+    role.put(&without);
+    let id = |reply: Reply| reply.json()["id"].as_str().unwrap().to_owned();
+    let orders: Vec<String> = (0..5).map(|_| id(place(&product).expect(201))).collect();
+    std::thread::sleep(Duration::from_secs(30));
+    let arrived = |order: &String| aws::mails("customer@souk.example", order).len();
+    let early: usize = orders.iter().map(arrived).sum();
+    role.put(&role.policy);
+    assert_eq!(early, 0);
+
+    // By the third pause at the latest, each at most as long as `docs/QUEUES.md` says: 20, 40 and 80 s.
+    let start = Instant::now();
+    while orders.iter().any(|order| arrived(order) == 0) {
+        assert!(start.elapsed() < Duration::from_secs(150), "a mail is lost");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(orders.iter().all(|order| arrived(order) == 1), "a mail came twice");
+}
+
 /// A client that never stops asking notices nothing of a new signing key, nor of a second one.
 #[tokio::test]
 async fn while_the_signing_key_is_replaced_no_request_fails_and_nobody_is_signed_out() {
