@@ -37,7 +37,7 @@ async fn handle(needs: Needs, req: Request<AuthPasswordChange>) -> Result<NoCont
     let user = changed.ok_or(Problem::InvalidCredentials)?;
 
     sessions::keep(&needs.mongodb, req.caller.owner(), current, user.epoch).await?;
-    session::end_all(&needs.mongodb, &needs.redis, id, Some(current), EndReason::PasswordChanged, now).await;
+    session::end_with_epoch(&needs.mongodb, &needs.redis, id, Some(current), EndReason::PasswordChanged, now).await;
     cache::invalidate(&needs.redis, Key::user(id), user.version).await;
     let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::User(id), mail.id);
     send_after_commit(&needs.email, &mail, mark_sent).await;

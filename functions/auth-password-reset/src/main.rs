@@ -29,7 +29,7 @@ async fn handle(needs: Needs, req: Request<AuthPasswordReset>) -> Result<NoConte
     let changed = users::replace_password(&needs.mongodb, user.id, proof, &hash, &mail, now).await?;
     let user = changed.ok_or(Problem::InvalidCode)?;
 
-    session::end_all(&needs.mongodb, &needs.redis, user.id, None, EndReason::PasswordChanged, now).await;
+    session::end_with_epoch(&needs.mongodb, &needs.redis, user.id, None, EndReason::PasswordChanged, now).await;
     cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
     let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::User(user.id), mail.id);
     send_after_commit(&needs.email, &mail, mark_sent).await;

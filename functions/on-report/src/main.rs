@@ -25,11 +25,7 @@ async fn handle(needs: Needs, delivery: Delivery<OnReport>) -> Result<(), Failur
     let is_ours = match compute(mysql, &job).await {
         Ok(report) => job.finish(mysql, &serde_json::to_string(&report)?, ambient.now()).await?,
         Err(ComputeError::TooMuch(error)) => job.fail(mysql, &chain(&error), ambient.now()).await?,
-        Err(ComputeError::Store(error)) => {
-            job.release(mysql).await?;
-            return Err(error.into());
-        }
-        Err(ComputeError::Interrupted(error)) => {
+        Err(error) => {
             job.release(mysql).await?;
             return Err(error.into());
         }

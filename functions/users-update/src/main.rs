@@ -30,7 +30,7 @@ async fn handle(needs: Needs, req: Request<UsersUpdate>) -> Result<Reply<Managed
         Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
     };
     if changes.disabled == Some(true) {
-        session::end_all(&needs.mongodb, &needs.redis, id, None, EndReason::AccessWithdrawn, now).await;
+        session::end_with_epoch(&needs.mongodb, &needs.redis, id, None, EndReason::AccessWithdrawn, now).await;
     } else if changes.roles.is_some() {
         session::outdate_access_tokens(&needs.mongodb, &needs.redis, id).await;
     }

@@ -46,23 +46,6 @@ pub struct Held {
     pub token: RefreshToken,
 }
 
-/// What came of presenting a refresh token.
-pub enum Refreshed {
-    Yes(Box<Held>),
-    /// It is none, or its session is over.
-    No,
-    /// It was used before: the session is over now.
-    Reused {
-        session_id: Uuid,
-    },
-}
-
-impl Refreshed {
-    fn yes(session: Session, token: RefreshToken) -> Self {
-        Self::Yes(Box::new(Held { session, token }))
-    }
-}
-
 /// What a client is granted.
 pub struct Granted {
     pub access_token: String,
@@ -94,40 +77,43 @@ pub async fn begin(
     Ok(Held { session, token })
 }
 
-/// Exchanges a refresh token for its successor. Of several that come at once, one rotates; the others get the same successor.
+/// Exchanges a refresh token for its successor. Of several that come at once, one rotates; the others get the same successor. `None` if
+/// it is none, or its session is over; one that was used before ends it.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn refresh(
     mongodb: &Mongodb,
+    redis: &Redis,
     presented: &RefreshToken,
     grace: RefreshGrace,
     ambient: &Ambient,
-) -> Result<Refreshed, StoreError> {
+) -> Result<Option<Held>, StoreError> {
     // Whoever loses the race against another rotation finds its result at the second look.
     for _ in 0..2 {
         let now = ambient.now();
-        let Some(session) = sessions::find_by_token(mongodb, presented).await? else { return Ok(Refreshed::No) };
+        let Some(session) = sessions::find_by_token(mongodb, presented).await? else { return Ok(None) };
         match session.judge(presented, grace.0, now) {
-            Presented::Ended => return Ok(Refreshed::No),
+            Presented::Ended => return Ok(None),
             Presented::Reused => {
                 tracing::warn!(session_id = %session.id, user_id = %session.user_id, "a refresh token was used twice: its session ends");
                 sessions::end_reused(mongodb, session.id, now).await?;
-                return Ok(Refreshed::Reused { session_id: session.id });
+                revocations::add(redis, &[Revocation::of_session(session.id)]).await;
+                return Ok(None);
             }
             Presented::JustUsed(salt) => {
-                return Ok(Refreshed::yes(session, presented.successor(&salt)));
+                return Ok(Some(Held { session, token: presented.successor(&salt) }));
             }
             Presented::Current => {
                 let (salt, mut session) = (ambient.bytes(), session);
                 if sessions::rotate(mongodb, &session, presented, &salt, now).await? {
                     session.generation += 1;
-                    return Ok(Refreshed::yes(session, presented.successor(&salt)));
+                    return Ok(Some(Held { session, token: presented.successor(&salt) }));
                 }
             }
         }
     }
-    Ok(Refreshed::No)
+    Ok(None)
 }
 
 /// Hands out the tokens of a session, with what its user is granted at this moment. `None` if that is nothing any more.
@@ -190,13 +176,15 @@ pub async fn end_with_user(
         Managed::NotFound => return Ok(false),
         Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
     };
-    end_all(mongodb, redis, user_id, None, EndReason::AccessWithdrawn, now).await;
+    end_with_epoch(mongodb, redis, user_id, None, EndReason::AccessWithdrawn, now).await;
     cache::invalidate(redis, Key::user(user_id), user.version).await;
     Ok(true)
 }
 
-/// Ends a user's sessions but `kept`, after a write to the user that has begun a new epoch: so they cannot go on, whatever happens
-/// here. What fails here leaves access tokens until they expire.
+/// Ends a user's sessions but `kept`, here and at the authorizer.
+///
+/// # Errors
+/// When the store does not answer.
 pub async fn end_all(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -204,13 +192,25 @@ pub async fn end_all(
     kept: Option<Uuid>,
     reason: EndReason,
     now: OffsetDateTime,
+) -> Result<(), StoreError> {
+    let ended = sessions::end_all(mongodb, user_id, kept, reason, now).await?;
+    let revocations: Vec<_> = ended.into_iter().map(Revocation::of_session).collect();
+    revocations::add(redis, &revocations).await;
+    Ok(())
+}
+
+/// As [`end_all`], after a write to the user that has begun a new epoch: so they cannot go on, whatever happens here. What fails here
+/// leaves access tokens until they expire.
+pub async fn end_with_epoch(
+    mongodb: &Mongodb,
+    redis: &Redis,
+    user_id: Uuid,
+    kept: Option<Uuid>,
+    reason: EndReason,
+    now: OffsetDateTime,
 ) {
-    match sessions::end_all(mongodb, user_id, kept, reason, now).await {
-        Ok(ended) => {
-            let revocations: Vec<_> = ended.into_iter().map(Revocation::of_session).collect();
-            revocations::add(redis, &revocations).await;
-        }
-        Err(error) => tracing::error!(%error, %user_id, "access tokens live on until they expire"),
+    if let Err(error) = end_all(mongodb, redis, user_id, kept, reason, now).await {
+        tracing::error!(%error, %user_id, "access tokens live on until they expire");
     }
 }
 

@@ -12,7 +12,7 @@ use std::{fmt, future::Future, time::Duration};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Redis, StoreError};
+use super::{Redis, StoreError, redis::milliseconds};
 use crate::{ambient::Ambient, error::ApiError};
 
 const TTL: Duration = Duration::from_mins(1);
@@ -198,10 +198,6 @@ async fn give_up(redis: &Redis, key: Key) {
     if let Err(error) = redis.repeatable::<i64>(redis::cmd("DEL").arg(key.loading())).await {
         tracing::warn!(%error, %key, "others wait for a moment in vain");
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An entry as it lies in Redis: a letter for its kind, the version, a line feed, and the JSON.

@@ -14,7 +14,11 @@ use mongodb::{
 use ring::digest;
 use time::OffsetDateTime;
 
-use super::{Mongodb, Redis, StoreError, mongodb::is_duplicate_key, users::to_bson_time};
+use super::{
+    Mongodb, Redis, StoreError,
+    mongodb::{is_duplicate_key, to_bson_time},
+    redis::milliseconds,
+};
 use crate::{
     contract::{Limit, Opener, Quota, Requirements, Resource},
     environment::{self, ConfigError},
@@ -138,7 +142,7 @@ impl Limiter {
 
     async fn count_in_redis(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         let mut command = redis::cmd("EVAL");
-        command.arg(COUNT).arg(1).arg(key).arg(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
+        command.arg(COUNT).arg(1).arg(key).arg(milliseconds(window));
         self.redis.repeatable(&command).await
     }
 

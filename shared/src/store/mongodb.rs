@@ -7,12 +7,14 @@ use std::{
 
 use mongodb::{
     Client, Database,
-    bson::doc,
+    bson::{Binary, DateTime, Uuid as BsonUuid, doc, spec::BinarySubtype},
     error::{CommandError, Error, ErrorKind, WriteFailure},
     options::{ClientOptions, Credential},
 };
 use secrecy::ExposeSecret;
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::{StoreError, TRUSTED_IDLE};
 use crate::{
@@ -125,6 +127,32 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
         ErrorKind::Command(CommandError { code, .. }) => *code == DUPLICATE_KEY,
         _ => false,
     }
+}
+
+pub(super) fn to_bson_id(id: Uuid) -> BsonUuid {
+    BsonUuid::from_bytes(id.into_bytes())
+}
+
+pub(super) fn from_bson_id(id: BsonUuid) -> Uuid {
+    Uuid::from_bytes(id.bytes())
+}
+
+pub(super) fn to_bson_time(time: OffsetDateTime) -> DateTime {
+    DateTime::from_millis(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
+}
+
+pub(super) fn from_bson_time(time: DateTime) -> OffsetDateTime {
+    let nanoseconds = i128::from(time.timestamp_millis()) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A number as MongoDB holds it: it has no unsigned ones.
+pub(super) fn to_bson_number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(super) fn to_binary(bytes: Vec<u8>) -> Binary {
+    Binary { subtype: BinarySubtype::Generic, bytes }
 }
 
 fn unavailable(cause: impl Into<super::Cause>) -> StoreError {

@@ -17,8 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Mongodb, StoreError,
-    mongodb::is_duplicate_key,
-    users::{from_bson_id, from_bson_time, to_bson_id, to_bson_time},
+    mongodb::{from_bson_id, from_bson_time, is_duplicate_key, to_bson_id, to_bson_time},
 };
 use crate::{
     auth::Owner,

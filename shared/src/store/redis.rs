@@ -202,6 +202,11 @@ impl Breaker {
     }
 }
 
+/// A time to live, as commands take it.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn unavailable(cause: impl Into<super::Cause>) -> StoreError {
     StoreError::Unavailable { store: STORE, cause: cause.into() }
 }

@@ -10,7 +10,7 @@
 use futures_util::TryStreamExt;
 use mongodb::{
     Collection,
-    bson::{Binary, Bson, DateTime, Document, Uuid as BsonUuid, doc, spec::BinarySubtype},
+    bson::{Binary, Bson, DateTime, Document, Uuid as BsonUuid, doc},
 };
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::{
     Mongodb, StoreError,
-    users::{from_bson_id, from_bson_time, to_bson_id, to_bson_time},
+    mongodb::{from_bson_id, from_bson_time, to_binary, to_bson_id, to_bson_number, to_bson_time},
 };
 use crate::auth::{
     Owner,
@@ -179,11 +179,11 @@ pub async fn insert(mongodb: &Mongodb, new: NewSession<'_>) -> Result<Session, S
     let document = SessionDocument {
         id: to_bson_id(new.id),
         user_id: to_bson_id(new.user_id),
-        family_hash: binary(new.token.family_hash()),
-        token_hash: binary(new.token.secret_hash()),
+        family_hash: to_binary(new.token.family_hash()),
+        token_hash: to_binary(new.token.secret_hash()),
         previous: None,
         generation: 0,
-        epoch: signed(new.epoch),
+        epoch: to_bson_number(new.epoch),
         network: new.network.to_owned(),
         user_agent: new.user_agent.to_owned(),
         created_at: now,
@@ -202,7 +202,7 @@ pub async fn insert(mongodb: &Mongodb, new: NewSession<'_>) -> Result<Session, S
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.find_by_token", skip_all)]
 pub async fn find_by_token(mongodb: &Mongodb, token: &RefreshToken) -> Result<Option<Session>, StoreError> {
-    let filter = doc! { "familyHash": binary(token.family_hash()) };
+    let filter = doc! { "familyHash": to_binary(token.family_hash()) };
     Ok(sessions(mongodb).await?.find_one(filter).await?.map(Session::from))
 }
 
@@ -218,18 +218,17 @@ pub async fn rotate(
     salt: &Salt,
     now: OffsetDateTime,
 ) -> Result<bool, StoreError> {
-    let previous =
-        doc! { "hash": binary(token.secret_hash()), "salt": binary(salt.to_vec()), "rotatedAt": to_bson_time(now) };
+    let previous = doc! { "hash": to_binary(token.secret_hash()), "salt": to_binary(salt.to_vec()), "rotatedAt": to_bson_time(now) };
     let change = doc! {
         "$set": {
-            "tokenHash": binary(token.successor(salt).secret_hash()),
+            "tokenHash": to_binary(token.successor(salt).secret_hash()),
             "previous": previous,
             "usedAt": to_bson_time(now),
         },
         "$inc": { "generation": 1_i64 },
     };
     let filter =
-        doc! { "_id": to_bson_id(session.id), "tokenHash": binary(token.secret_hash()), "endedAt": Bson::Null };
+        doc! { "_id": to_bson_id(session.id), "tokenHash": to_binary(token.secret_hash()), "endedAt": Bson::Null };
     Ok(sessions(mongodb).await?.update_one(filter, change).await?.modified_count == 1)
 }
 
@@ -313,7 +312,7 @@ pub async fn generations(mongodb: &Mongodb, user_id: Uuid) -> Result<Vec<(Uuid, 
 pub async fn keep(mongodb: &Mongodb, owner: Owner, id: Uuid, epoch: u64) -> Result<(), StoreError> {
     let mut filter = active(owner.user_id());
     filter.insert("_id", to_bson_id(id));
-    sessions(mongodb).await?.update_one(filter, doc! { "$set": { "epoch": signed(epoch) } }).await?;
+    sessions(mongodb).await?.update_one(filter, doc! { "$set": { "epoch": to_bson_number(epoch) } }).await?;
     Ok(())
 }
 
@@ -336,14 +335,6 @@ async fn ids(mongodb: &Mongodb, filter: Document) -> Result<Vec<(Uuid, u64)>, St
     let found = sessions.find(filter).projection(doc! { "generation": 1 }).await?;
     let found: Vec<Generation> = found.try_collect().await?;
     Ok(found.into_iter().map(|found| (from_bson_id(found.id), found.generation.unsigned_abs())).collect())
-}
-
-fn binary(bytes: Vec<u8>) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 async fn sessions(mongodb: &Mongodb) -> Result<Collection<SessionDocument>, StoreError> {

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::{
     Mongodb, StoreError,
+    mongodb::{from_bson_id, from_bson_time, to_bson_id, to_bson_time},
     outbox::{Claimed, LEASE, Outbox, Waiting, shortened},
-    users::{from_bson_id, from_bson_time, to_bson_id, to_bson_time},
 };
 use crate::{email::EmailAddress, queue::Outgoing};
 

@@ -121,7 +121,7 @@ impl Google {
         if !user.email_verified {
             // Whoever registered with this address has not shown that it is theirs; now somebody else has.
             let (reason, now) = (EndReason::AccessWithdrawn, ambient.now());
-            session::end_all(&self.mongodb, &self.redis, user.id, None, reason, now).await;
+            session::end_with_epoch(&self.mongodb, &self.redis, user.id, None, reason, now).await;
         }
         Ok(Some(linked))
     }

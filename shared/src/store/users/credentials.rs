@@ -1,15 +1,19 @@
 //! What proves who a user is: password, codes from mails, identities at other issuers.
 
-use mongodb::bson::{Binary, Document, doc, spec::BinarySubtype};
+use mongodb::bson::{Document, doc};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Status, User, change, find_active, new_epoch, to_bson_id, to_bson_time, users, visible};
+use super::{Status, User, active, change, find_active, new_epoch, users, visible};
 use crate::{
     auth::{Roles, mail_code::MailCodeProof},
     email::EmailAddress,
     queue::Outgoing,
-    store::{Mongodb, StoreError, mongodb::is_duplicate_key, user_outbox},
+    store::{
+        Mongodb, StoreError,
+        mongodb::{is_duplicate_key, to_binary, to_bson_id, to_bson_number, to_bson_time},
+        user_outbox,
+    },
 };
 
 /// A user with the password's hash.
@@ -169,7 +173,7 @@ pub async fn link_identity(
     identity_key: &str,
     now: OffsetDateTime,
 ) -> Result<Option<User>, StoreError> {
-    let mut filter = doc! { "_id": to_bson_id(user.id), "version": i64::try_from(user.version).unwrap_or(i64::MAX) };
+    let mut filter = doc! { "_id": to_bson_id(user.id), "version": to_bson_number(user.version) };
     filter.extend(active());
     let mut also = if user.email_verified { Document::new() } else { new_epoch() };
     also.insert("$addToSet", doc! { "identityKeys": identity_key });
@@ -192,7 +196,7 @@ async fn with_hash(mongodb: &Mongodb, filter: Document) -> Result<Option<LoginUs
 }
 
 async fn set_code(mongodb: &Mongodb, id: Uuid, field: &str, proof: &MailCodeProof) -> Result<(), StoreError> {
-    let code = doc! { "codeHash": binary(&proof.hash), "expiresAt": to_bson_time(proof.expires_at) };
+    let code = doc! { "codeHash": to_binary(proof.hash.clone()), "expiresAt": to_bson_time(proof.expires_at) };
     let mut filter = doc! { "_id": to_bson_id(id) };
     filter.extend(active());
     users(mongodb).await?.update_one(filter, doc! { "$set": { field: code } }).await?;
@@ -200,13 +204,5 @@ async fn set_code(mongodb: &Mongodb, id: Uuid, field: &str, proof: &MailCodeProo
 }
 
 fn holder_of(field: &str, hash: &[u8], now: OffsetDateTime) -> Document {
-    doc! { format!("{field}.codeHash"): binary(hash), format!("{field}.expiresAt"): { "$gt": to_bson_time(now) } }
-}
-
-fn active() -> Document {
-    doc! { "isDeleted": false, "isDisabled": false }
-}
-
-fn binary(bytes: &[u8]) -> Binary {
-    Binary { subtype: BinarySubtype::Generic, bytes: bytes.to_vec() }
+    doc! { format!("{field}.codeHash"): to_binary(hash.to_vec()), format!("{field}.expiresAt"): { "$gt": to_bson_time(now) } }
 }

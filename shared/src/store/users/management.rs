@@ -10,13 +10,14 @@ use mongodb::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{
-    ProfileMap, Status, User, UserDocument, change, new_epoch, to_bson_id, to_bson_time, users, visible, visibly,
-};
+use super::{ProfileMap, Status, User, UserDocument, active, change, new_epoch, users, visible, visibly};
 use crate::{
     auth::{Owner, Role, Roles},
     email::EmailAddress,
-    store::{Mongodb, StoreError, mongodb::is_duplicate_key},
+    store::{
+        Mongodb, StoreError,
+        mongodb::{is_duplicate_key, to_bson_id, to_bson_number, to_bson_time},
+    },
 };
 
 /// How often a change that takes an admin away is tried while others do the same.
@@ -79,7 +80,7 @@ pub async fn list(
         query.insert("emailKey", email.key());
     }
     match filter.status {
-        Some(Status::Active) => query.extend(doc! { "isDeleted": false, "isDisabled": false }),
+        Some(Status::Active) => query.extend(active()),
         Some(Status::Disabled) => query.extend(doc! { "isDeleted": false, "isDisabled": true }),
         Some(Status::Deleted) => query.extend(doc! { "isDeleted": true }),
         None => {}
@@ -116,9 +117,8 @@ pub async fn update_profile(
     now: OffsetDateTime,
 ) -> Result<Option<User>, StoreError> {
     let profile = serialize_to_bson(profile).map_err(|error| StoreError::from(Error::custom(error)))?;
-    let filter = doc! {
-        "_id": to_bson_id(owner.user_id()), "version": signed(version), "isDeleted": false, "isDisabled": false,
-    };
+    let mut filter = doc! { "_id": to_bson_id(owner.user_id()), "version": to_bson_number(version) };
+    filter.extend(active());
     change(mongodb, filter, doc! { "profile": profile }, Document::new(), now).await
 }
 
@@ -134,7 +134,7 @@ pub async fn manage(
     changes: &Changes,
     now: OffsetDateTime,
 ) -> Result<Managed, StoreError> {
-    let filter = doc! { "_id": to_bson_id(id), "version": signed(version), "isDeleted": false };
+    let filter = doc! { "_id": to_bson_id(id), "version": to_bson_number(version), "isDeleted": false };
     let mut set = Document::new();
     if let Some(roles) = &changes.roles {
         set.insert("roles", roles.0.iter().map(|role| role.as_str()).collect::<Vec<_>>());
@@ -226,11 +226,13 @@ async fn in_transaction(mongodb: &Mongodb, filter: &Document, id: Uuid, update: 
     let change_guard = doc! { "$inc": { "changes": 1_i64 } };
     guards.update_one(doc! { "_id": ADMINS_GUARD }, change_guard).session(&mut session).await?;
 
-    let others = doc! { "roles": Role::Admin.as_str(), "isDeleted": false, "isDisabled": false, "_id": { "$ne": to_bson_id(id) } };
+    let mut others = doc! { "roles": Role::Admin.as_str(), "_id": { "$ne": to_bson_id(id) } };
+    others.extend(active());
     let other = users.find_one(others).projection(visible()).session(&mut session).await?;
     // A disabled admin is none that counts.
-    let active = doc! { "_id": to_bson_id(id), "isDeleted": false, "isDisabled": false };
-    let is_active = users.find_one(active).projection(visible()).session(&mut session).await?.is_some();
+    let mut itself = doc! { "_id": to_bson_id(id) };
+    itself.extend(active());
+    let is_active = users.find_one(itself).projection(visible()).session(&mut session).await?.is_some();
     if other.is_none() && is_active {
         session.abort_transaction().await?;
         return Ok(Managed::LastAdmin);
@@ -247,8 +249,4 @@ async fn in_transaction(mongodb: &Mongodb, filter: &Document, id: Uuid, update: 
     };
     session.commit_transaction().await?;
     Ok(Managed::Changed(changed.into()))
-}
-
-fn signed(version: u64) -> i64 {
-    i64::try_from(version).unwrap_or(i64::MAX)
 }

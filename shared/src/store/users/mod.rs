@@ -27,7 +27,11 @@ pub use self::{
     },
     management::{Changes, Filter, Managed, Restored, delete, find_any, list, manage, restore, update_profile},
 };
-use super::{Mongodb, StoreError, mongodb::is_duplicate_key, user_outbox};
+use super::{
+    Mongodb, StoreError,
+    mongodb::{from_bson_id, from_bson_time, is_duplicate_key, to_bson_id, to_bson_time},
+    user_outbox,
+};
 use crate::{auth::Roles, email::EmailAddress, queue::Outgoing};
 
 /// The shape of the documents that this code writes. Version 1 had no epoch and no identities; it is read as if both were new.
@@ -238,6 +242,11 @@ async fn find_active(mongodb: &Mongodb, filter: Document) -> Result<Option<User>
     Ok(found.filter(|user| user.status == Status::Active))
 }
 
+/// For a filter: neither deleted nor disabled.
+fn active() -> Document {
+    doc! { "isDeleted": false, "isDisabled": false }
+}
+
 /// Leaves out what nobody but this module has to see.
 fn visible() -> Document {
     doc! { "outbox": 0, "passwordHash": 0, "verification": 0, "reset": 0 }
@@ -274,21 +283,4 @@ fn new_epoch() -> Document {
 
 async fn users(mongodb: &Mongodb) -> Result<Collection<UserDocument>, StoreError> {
     Ok(mongodb.database().await?.collection("users"))
-}
-
-pub(super) fn to_bson_id(id: Uuid) -> bson::Uuid {
-    bson::Uuid::from_bytes(id.into_bytes())
-}
-
-pub(super) fn from_bson_id(id: bson::Uuid) -> Uuid {
-    Uuid::from_bytes(id.bytes())
-}
-
-pub(super) fn to_bson_time(time: OffsetDateTime) -> DateTime {
-    DateTime::from_millis(i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX))
-}
-
-pub(super) fn from_bson_time(time: DateTime) -> OffsetDateTime {
-    let nanoseconds = i128::from(time.timestamp_millis()) * 1_000_000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
