@@ -1,6 +1,7 @@
 //! The functions that no client calls: the authorizer, queue consumers and tasks.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{
     auth::{MacKey, token::TokenVerifier},
@@ -8,7 +9,7 @@ use crate::{
     lambda::Deployment,
     mail::Ses,
     queue::{EmailQueue, NotificationQueue, Queue, ReportQueue},
-    store::{Mongodb, Mysql, Redis, revocations::Revocations},
+    store::{Mongodb, Mysql, Redis, outbox::Waiting, revocations::Revocations},
     task,
 };
 
@@ -46,10 +47,10 @@ consumer! {
 }
 
 task! {
-    /// Sends what was committed to an outbox and did not leave at once. Runs every minute.
+    /// Sends what was committed to an outbox and did not leave at once. Runs every minute, and whenever an operator asks.
     OutboxRelay = "outbox-relay" {
-        event: serde::de::IgnoredAny,
-        output: Relayed,
+        event: RelayEvent,
+        output: RelayOutput,
         needs: {
             mysql: Mysql,
             mongodb: Mongodb,
@@ -60,11 +61,47 @@ task! {
     }
 }
 
+/// What the relay is invoked with. The schedule says nothing of this, and has it send what is due.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct RelayEvent {
+    #[serde(default)]
+    pub outbox: Option<OutboxCommand>,
+}
+
+/// What an operator asks of the outboxes; the relay is where the stores can be reached from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OutboxCommand {
+    /// Says what waits, and sends nothing.
+    List,
+    /// Makes all that waits due, or the message with this id, were it sent before; then sends what is due.
+    Replay { id: Option<Uuid> },
+}
+
+/// What the relay returns.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RelayOutput {
+    Waiting { waiting: Vec<WaitingMessage> },
+    Relayed(Relayed),
+}
+
 /// What one run of the relay did.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relayed {
+    /// How many messages [`OutboxCommand::Replay`] made due.
+    pub due: u64,
     pub sent: usize,
     pub failed: usize,
+}
+
+/// A message that was committed and not sent yet.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct WaitingMessage {
+    /// Which store has it.
+    pub store: String,
+    #[serde(flatten)]
+    pub message: Waiting,
 }
 
 task! {

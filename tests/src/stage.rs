@@ -1,6 +1,6 @@
 //! The stage that the tests run against.
 
-use std::{fs, sync::LazyLock};
+use std::{env, fs, process::Command, sync::LazyLock};
 
 use serde_json::Value;
 use shared::contract::{Opener, Resource};
@@ -52,6 +52,20 @@ impl Stage {
     #[must_use]
     pub fn resource<R: Resource>(&self) -> R {
         R::open(&Opener::system()).expect("the test run's environment")
+    }
+
+    /// Runs the `tools` binary on this stage, and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn tools(arguments: &[&str]) -> String {
+        // Beside the test program, which is in `deps`.
+        let this = env::current_exe().unwrap();
+        let tools = this.parent().unwrap().parent().unwrap().join("tools");
+        let output = Command::new(tools).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// The name of a deployed function.

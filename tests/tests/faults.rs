@@ -179,6 +179,82 @@ async fn while_ses_takes_no_mail_orders_go_on_and_afterwards_each_mail_comes_onc
     assert!(orders.iter().all(|order| arrived(order) == 1), "a mail came twice");
 }
 
+/// Half a minute in which neither those who place orders nor the relay get an answer from SQS.
+#[tokio::test]
+async fn while_sqs_does_not_answer_orders_succeed_and_afterwards_their_mails_arrive_once() {
+    let _alone = ALONE.lock().await;
+    let mysql: Mysql = Stage::get().resource();
+    let product = people::new_product(100);
+    // Takes connections and never says anything.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let senders = ["orders-place", "outbox-relay"].map(Configured::of);
+    for sender in &senders {
+        sender.put_with("AWS_ENDPOINT_URL_SQS", &address);
+    }
+    let (start, mut orders, mut slowest) = (Instant::now(), Vec::new(), Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(30) {
+        let asked_at = Instant::now();
+        orders.push(place(&product).expect(201).json()["id"].as_str().unwrap().to_owned());
+        slowest = slowest.max(asked_at.elapsed());
+        let _ = aws::invoke("outbox-relay", &json!({}));
+    }
+    let kept = unsent(&mysql, &orders).await;
+    senders.iter().for_each(Configured::put);
+    println!("{} orders, the slowest in {:.1} s, {kept} messages kept", orders.len(), slowest.as_secs_f64());
+    assert_eq!(kept, 2 * orders.len(), "a mail and a notification each");
+    assert!(slowest < Duration::from_secs(5), "an order waits a second for each of its two messages, and no longer");
+
+    let start = Instant::now();
+    while unsent(&mysql, &orders).await > 0 {
+        assert!(start.elapsed() < Duration::from_secs(150), "a message stays in the outbox");
+        std::thread::sleep(Duration::from_secs(1));
+        let _ = aws::invoke("outbox-relay", &json!({}));
+    }
+    println!("everything had left {:.1} s later", start.elapsed().as_secs_f64());
+    for order in &orders {
+        let _ = aws::wait_for_mail("customer@souk.example", order);
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(orders.iter().all(|order| aws::mails("customer@souk.example", order).len() == 1), "a mail came twice");
+}
+
+/// How many messages of these orders are in the outbox and not sent.
+async fn unsent(mysql: &Mysql, orders: &[String]) -> usize {
+    let envelopes = sqlx::query_scalar("SELECT envelope FROM outbox WHERE sent_at IS NULL");
+    let envelopes: Vec<String> = envelopes.fetch_all(mysql.pool().await.unwrap()).await.unwrap();
+    envelopes.iter().filter(|envelope| orders.iter().any(|order| envelope.contains(order))).count()
+}
+
+/// A function, and the variables of its environment as they were deployed.
+struct Configured {
+    path: String,
+    variables: Value,
+}
+
+impl Configured {
+    fn of(function: &str) -> Self {
+        let path = configuration(function);
+        let variables = aws::call("lambda", "GET", &path, None)["Environment"]["Variables"].clone();
+        Self { path, variables }
+    }
+
+    fn put_with(&self, name: &str, value: &str) {
+        let mut variables = self.variables.clone();
+        variables[name] = json!(value);
+        let _ = aws::call("lambda", "PUT", &self.path, Some(&json!({ "Environment": { "Variables": variables } })));
+    }
+
+    fn put(&self) {
+        let before = json!({ "Environment": { "Variables": self.variables } });
+        let _ = aws::call("lambda", "PUT", &self.path, Some(&before));
+    }
+}
+
+fn configuration(function: &str) -> String {
+    format!("/2015-03-31/functions/{}/configuration", Stage::function(function))
+}
+
 /// A client that never stops asking notices nothing of a new signing key, nor of a second one.
 #[tokio::test]
 async fn while_the_signing_key_is_replaced_no_request_fails_and_nobody_is_signed_out() {
@@ -288,9 +364,8 @@ struct Role {
 
 impl Role {
     fn of(function: &str) -> Self {
-        let path = format!("/2015-03-31/functions/{}/configuration", Stage::function(function));
-        let configuration = aws::call("lambda", "GET", &path, None);
-        let name = configuration["Role"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let deployed = aws::call("lambda", "GET", &configuration(function), None);
+        let name = deployed["Role"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         let list = aws::query_call("iam", &[("Action", "ListRolePolicies"), ("RoleName", &name)]);
         let policy_name = between(&list, "<member>", "</member>").to_owned();
         let parameters = [("Action", "GetRolePolicy"), ("RoleName", &name), ("PolicyName", &policy_name)];
@@ -312,8 +387,7 @@ impl Role {
 
 /// Changes a function's configuration, so that its next request finds a new environment.
 fn start_anew(function: &str, timeout_seconds: u32) {
-    let path = format!("/2015-03-31/functions/{}/configuration", Stage::function(function));
-    let _ = aws::call("lambda", "PUT", &path, Some(&json!({ "Timeout": timeout_seconds })));
+    let _ = aws::call("lambda", "PUT", &configuration(function), Some(&json!({ "Timeout": timeout_seconds })));
 }
 
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {

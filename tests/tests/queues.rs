@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::{
     ambient::Ambient,
     aws::Aws,
@@ -19,10 +19,9 @@ use shared::{
     mail::{Content, Email, Recipient},
     money::{Currency, Money},
     queue::{Backoff, Deliveries, EmailQueue, Outgoing, QueueContract},
-    store::{Mysql, outbox::Outbox},
+    store::Mysql,
     telemetry::Trace,
 };
-use sqlx::Row;
 use tests::{
     Stage, aws,
     function::Function,
@@ -278,55 +277,4 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
         assert_eq!(aws::mails(&email, &order.to_string()).len(), 1);
     }
     assert_eq!(dead.depth(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_sqs_is_unreachable_orders_succeed_and_afterwards_their_mails_arrive() {
-    const ORDERS: u32 = 8;
-    let mysql: Mysql = Stage::get().resource();
-    let email = people::register();
-    let user = people::id_of(&people::log_in(&email));
-    let product = people::new_product(ORDERS);
-    let sqs = Proxy::to(aws_port());
-    // It takes connections and never answers, and is not mended.
-    let _reached = sqs.cut(0, Cut::BeforeRequest);
-    let through = [("AWS_ENDPOINT_URL_SQS", format!("http://127.0.0.1:{}", sqs.port))];
-
-    let place = Function::start("orders-place", &through);
-    let mut orders = Vec::new();
-    for _ in 0..ORDERS {
-        let line = json!({ "lines": [{ "productId": product, "quantity": 1 }] });
-        let mut request = aws::http_event("POST /v1/orders", &line);
-        request["headers"]["idempotency-key"] = json!(people::new_key());
-        let session = Ambient::system().id();
-        request["requestContext"]["authorizer"] =
-            json!({ "lambda": { "sub": user, "sid": session, "roles": "customer" } });
-        let start = Instant::now();
-        let reply = place.invoke(&request);
-        assert_eq!(reply["statusCode"], 201, "{reply}");
-        assert!(start.elapsed() < Duration::from_secs(3), "an order does not wait for SQS");
-        let order: Value = serde_json::from_str(reply["body"].as_str().unwrap()).unwrap();
-        orders.push(order["id"].as_str().unwrap().to_owned());
-    }
-
-    // As if the leases of the senders were over.
-    mysql.replay(None, Ambient::system().now()).await.unwrap();
-    let relay = Function::start("outbox-relay", &through);
-    let relayed = relay.invoke(&json!({}));
-    println!("the relay, while SQS is unreachable: {relayed}");
-    assert_eq!(relayed["sent"], 0, "{relayed}");
-
-    mysql.replay(None, Ambient::system().now()).await.unwrap();
-    let relayed = aws::invoke("outbox-relay", &json!({}));
-    println!("the relay, afterwards: {relayed}");
-    for order in &orders {
-        let _ = aws::wait_for_mail(&email, order);
-    }
-    thread::sleep(Duration::from_secs(2));
-    for order in &orders {
-        assert_eq!(aws::mails(&email, order).len(), 1);
-        let left = "SELECT COUNT(*) AS count FROM outbox WHERE envelope LIKE ? AND sent_at IS NULL";
-        let left = sqlx::query(left).bind(format!("%{order}%")).fetch_one(mysql.pool().await.unwrap()).await.unwrap();
-        assert_eq!(left.try_get::<i64, _>("count").unwrap(), 0);
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::Command,
+    path::{Path, PathBuf},
     sync::LazyLock,
     thread,
     time::{Duration, Instant},
@@ -22,7 +22,7 @@ use shared::{
     telemetry::Trace,
 };
 use sqlx::{Row, mysql::MySqlRow};
-use tests::{Call, Stage, function::Function, people};
+use tests::{Call, Stage, aws, function::Function, people};
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -39,11 +39,7 @@ const MEMORY: u64 = 256 * 1024;
 fn seed() {
     static SEEDED: LazyLock<()> = LazyLock::new(|| {
         let start = Instant::now();
-        // Beside this program, which is in `deps`.
-        let this = std::env::current_exe().unwrap();
-        let tools = this.parent().unwrap().parent().unwrap().join("tools");
-        let output = Command::new(tools).args(["seed", "--orders", &ORDERS.to_string()]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        let _ = Stage::tools(&["seed", "--orders", &ORDERS.to_string()]);
         println!("{ORDERS} orders in {:.1} s", start.elapsed().as_secs_f64());
     });
     *SEEDED;
@@ -124,21 +120,35 @@ async fn by_sql(mysql: &Mysql) -> Value {
     })
 }
 
-/// The most memory, in kB, that any process of a function of this stage ever had.
-fn peak_memory(function: &str) -> Option<u64> {
+/// The processes of a function of this stage, as directories of `/proc`.
+fn processes(function: &str) -> impl Iterator<Item = PathBuf> {
     let name = format!("AWS_LAMBDA_FUNCTION_NAME={}", Stage::function(function));
     let database = format!("SOUK_MYSQL_ENDPOINT={}", shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap());
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
-    let ours = processes.filter(|process| {
+    processes.filter(move |process| {
         let environment = fs::read(process.join("environ")).unwrap_or_default();
         let has = |variable: &str| environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes());
         has(&name) && has(&database)
-    });
-    let peaks = ours.filter_map(|process| {
-        let status = fs::read_to_string(process.join("status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
-    });
-    peaks.max()
+    })
+}
+
+/// The most memory, in kB, that a process ever had.
+fn peak_memory(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+}
+
+/// How long each thread of a process was on a core; not its first one, which reads, but those that add up.
+fn computing(process: &Path) -> Vec<Duration> {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let others = threads.filter(|thread| thread.file_name() != process.file_name());
+    let on_core = |thread: PathBuf| {
+        let statistics = fs::read_to_string(thread.join("schedstat")).ok()?;
+        Some(Duration::from_nanos(statistics.split(' ').next()?.parse().ok()?))
+    };
+    let mut times: Vec<Duration> = others.filter_map(on_core).collect();
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    times
 }
 
 #[tokio::test]
@@ -154,9 +164,14 @@ async fn a_report_says_what_sql_says_in_time_and_in_little_memory() {
     let report = wait_for(&id);
     println!("a report over {ORDERS} orders, asked for and polled: {:.2} s", start.elapsed().as_secs_f64());
     assert_eq!(report["status"], "done", "{report}");
-    let memory = peak_memory("on-report").expect("the function's process is there");
+    let memory = processes("on-report").filter_map(|process| peak_memory(&process)).max();
+    let memory = memory.expect("the function's process is there");
     println!("on-report took {} MB at most", memory / 1024);
     assert!(memory < MEMORY, "{memory} kB");
+    let times = processes("on-report").map(|process| computing(&process)).max().unwrap_or_default();
+    println!("its threads added up for {times:.0?}");
+    let cores = thread::available_parallelism().unwrap().get();
+    assert!(times[cores - 1] > times[0] / 5, "a core had next to nothing to do");
 
     let start = Instant::now();
     let expected = by_sql(&Stage::get().resource()).await;
@@ -275,4 +290,29 @@ async fn a_report_is_kept_by_whoever_holds_it_and_by_no_late_writer() {
     assert!(matches!(start().await, Started::Over));
     let failed = get(&id.to_string());
     assert_eq!(failed["failure"], "a sum is more than a report can say", "{failed}");
+}
+
+/// Its message is in the dead-letter queue: nobody will make it, and nobody need ask for it for ever.
+#[tokio::test]
+async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten() {
+    let mysql: Mysql = Stage::get().resource();
+    let (young, _) = request_and_die(&mysql).await;
+    let (abandoned, event) = request_and_die(&mysql).await;
+    let (old, _) = request_and_die(&mysql).await;
+    for (id, hours) in [(young, 1), (abandoned, 3), (old, 24 * 31)] {
+        let age = format!("UPDATE reports SET created_at = created_at - INTERVAL {hours} HOUR WHERE id = ?");
+        let age = sqlx::query(sqlx::AssertSqlSafe(age)).bind(id);
+        age.execute(mysql.pool().await.unwrap()).await.unwrap();
+    }
+    // What is to be sent of them is not sent: the relay leaves it to whoever asked, for half a minute.
+    let relayed = aws::invoke("outbox-relay", &json!({}));
+    assert_eq!(relayed["failed"], 0, "{relayed}");
+
+    assert_eq!(status(&mysql, young).await, Status::Queued);
+    let failed = get(&abandoned.to_string());
+    assert_eq!((&failed["status"], failed["finishedAt"].is_null()), (&json!("failed"), false), "{failed}");
+    let _ = Call::get(format!("/v1/reports/{old}")).token(people::admin()).send().expect(404);
+    // Its message, put back by an operator, makes nothing of it.
+    assert_eq!(aws::invoke("on-report", &event)["batchItemFailures"], json!([]));
+    assert_eq!(get(&abandoned.to_string()), failed);
 }

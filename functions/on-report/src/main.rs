@@ -1,4 +1,4 @@
-//! Makes sales reports: reads the orders in chunks, and adds one up on all cores while the next one is read.
+//! Makes sales reports: reads the orders in chunks; decodes one and adds it up on all cores while the next one is read.
 //!
 //! A message that is delivered twice makes one report: its row says whether it is there, and who makes it.
 
@@ -50,9 +50,9 @@ enum ComputeError {
 async fn compute(mysql: &Mysql, job: &Job) -> Result<SalesReport, ComputeError> {
     let mut orders = job.orders(mysql).await?;
     let (mut sums, mut next) = (Sums::default(), orders.next().await?);
-    while let Some(chunk) = next {
+    while let Some(rows) = next {
         // Off this thread, which reads on; rayon's threads are as many as there are cores.
-        let adding = tokio::task::spawn_blocking(move || sums.plus(&chunk));
+        let adding = tokio::task::spawn_blocking(move || Ok::<_, ComputeError>(sums.plus(&rows.chunk()?)?));
         let (added, read) = tokio::join!(adding, orders.next());
         (sums, next) = (added??, read?);
     }

@@ -5,13 +5,13 @@
 
 use shared::{
     ambient::Ambient,
-    background::{OutboxRelay, Relayed},
+    background::{OutboxCommand, OutboxRelay, RelayOutput, Relayed, WaitingMessage},
     lambda::{TaskError, TaskRun},
     queue::{Backoff, Label, SendError},
     store::{
         StoreError, idempotency,
         outbox::{self, Claimed, Outbox},
-        processed_messages,
+        processed_messages, reports,
     },
     telemetry::{self, Trace},
 };
@@ -22,17 +22,39 @@ shared::lambda!(OutboxRelay, handle);
 
 /// Messages of one claim.
 const BATCH: u32 = 100;
+/// As many of either store are listed.
+const LISTED: u32 = 1000;
 
-async fn handle(needs: Needs, run: TaskRun<OutboxRelay>) -> Result<Relayed, TaskError> {
+async fn handle(needs: Needs, run: TaskRun<OutboxRelay>) -> Result<RelayOutput, TaskError> {
+    let due = match run.event.outbox {
+        None => 0,
+        Some(OutboxCommand::List) => return Ok(RelayOutput::Waiting { waiting: list(&needs).await? }),
+        Some(OutboxCommand::Replay { id }) => {
+            let now = run.ambient.now();
+            let (orders, users) = tokio::try_join!(needs.mysql.replay(id, now), needs.mongodb.replay(id, now))?;
+            orders + users
+        }
+    };
+    let relayed = relay(&needs, &run).await?;
+    Ok(RelayOutput::Relayed(Relayed { due, ..relayed }))
+}
+
+async fn list(needs: &Needs) -> Result<Vec<WaitingMessage>, StoreError> {
+    let (orders, users) = tokio::try_join!(needs.mysql.waiting(LISTED), needs.mongodb.waiting(LISTED))?;
+    let of = |store: &'static str| move |message| WaitingMessage { store: store.to_owned(), message };
+    Ok(orders.into_iter().map(of("mysql")).chain(users.into_iter().map(of("mongodb"))).collect())
+}
+
+async fn relay(needs: &Needs, run: &TaskRun<OutboxRelay>) -> Result<Relayed, StoreError> {
     let ambient = &run.ambient;
     let stop_at = ambient.now() + run.time_left / 2;
     // One store that is down must not hold up the other's messages.
     let (orders, users) =
-        tokio::join!(drain(&needs, &needs.mysql, ambient, stop_at), drain(&needs, &needs.mongodb, ambient, stop_at));
+        tokio::join!(drain(needs, &needs.mysql, ambient, stop_at), drain(needs, &needs.mongodb, ambient, stop_at));
     let (orders, users) = (orders?, users?);
-    measure_lag(&needs, ambient).await?;
-    purge(&needs, ambient.now()).await?;
-    Ok(Relayed { sent: orders.sent + users.sent, failed: orders.failed + users.failed })
+    measure_lag(needs, ambient).await?;
+    tidy(needs, ambient.now()).await?;
+    Ok(Relayed { sent: orders.sent + users.sent, failed: orders.failed + users.failed, due: 0 })
 }
 
 /// Measures how old the oldest message is that stays in an outbox: 0 if none does. `OutboxLagAlarm` in the template watches it.
@@ -44,8 +66,10 @@ async fn measure_lag(needs: &Needs, ambient: &Ambient) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Forgets what nobody asks for any more, a little each time.
-async fn purge(needs: &Needs, now: OffsetDateTime) -> Result<(), StoreError> {
+/// Forgets what nobody asks for any more, a little each time, and says of reports that nobody makes that they failed.
+async fn tidy(needs: &Needs, now: OffsetDateTime) -> Result<(), StoreError> {
+    reports::fail_abandoned(&needs.mysql, now).await?;
+    reports::purge(&needs.mysql, now).await?;
     outbox::purge(&needs.mysql, now).await?;
     idempotency::purge(&needs.mysql, now).await?;
     processed_messages::purge(&needs.mysql, now).await?;

@@ -1,10 +1,13 @@
-//! What `cargo xtask` asks the code itself: keys, sample data, mails, the outbox, the routes, the OpenAPI document.
+//! What `cargo xtask` asks the code itself, or asks of AWS: keys, sample data, mails, queues, the outbox, the routes, the OpenAPI
+//! document.
 //!
 //! It is a program of its own because it links everything that the functions link; `cargo xtask` has to be there first.
 
+mod dlq;
 mod keys;
 mod mail;
 mod openapi;
+mod operate;
 mod outbox;
 mod ping;
 mod routes;
@@ -16,12 +19,13 @@ use lexopt::{Arg, Parser, ValueExt};
 const USAGE: &str = "\
 Usage: tools COMMAND
 
+  dlq list | show QUEUE | redrive QUEUE [--id ID] | drop QUEUE --id ID  [--env NAME]
+                      messages that were given up
   keys new            prints a new signing key for access tokens, and its public half
   mail [NAME]         lists the mails, or writes one to target/mail to be looked at
   openapi [--check]   writes openapi.json, or says whether it is what the contract says
-  outbox list         messages that were committed and not sent yet
-  outbox replay [--id ID]
-                      makes them due at once; with --id, one, and were it sent before
+  outbox list | replay [--id ID]  [--env NAME]
+                      messages that were committed and not sent yet; sends them, or one, were it sent before
   ping                says which of the stores does not let us in
   routes              prints every route and who may call it
   seed [--products N] [--orders M] [--users K]
@@ -33,6 +37,7 @@ async fn main() -> Result<()> {
     let mut arguments = Parser::from_env();
     let Some(Arg::Value(command)) = arguments.next()? else { bail!("{USAGE}") };
     match command.to_str() {
+        Some("dlq") => dlq::run(&mut arguments).await,
         Some("keys") => keys::run(&mut arguments),
         Some("mail") => mail::run(&mut arguments),
         Some("openapi") => openapi::run(&mut arguments),

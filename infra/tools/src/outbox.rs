@@ -1,44 +1,49 @@
-//! `tools outbox`: messages that were committed and not sent yet.
+//! `tools outbox`: messages that were committed and not sent yet, on the stage and in AWS.
+//!
+//! The relay answers, since it is where the stores can be reached from: in AWS they are in a network of their own.
 
-use anyhow::{Result, bail, ensure};
-use lexopt::{Arg, Parser, ValueExt};
-use shared::{
-    contract::{Opener, Resource},
-    store::{Mongodb, Mysql, outbox::Outbox},
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use aws_sdk_lambda::{
+    Client,
+    config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
+    primitives::Blob,
 };
-use uuid::Uuid;
+use lexopt::Parser;
+use serde_json::Value;
+use shared::{
+    ambient::Ambient,
+    aws::Aws,
+    background::{OutboxCommand, OutboxRelay, RelayEvent, RelayOutput},
+    contract::Function,
+};
 
-/// As many of either store are listed.
-const LISTED: u32 = 1000;
+use crate::operate::Arguments;
 
-pub async fn run(arguments: &mut Parser) -> Result<()> {
-    let opener = Opener::system();
-    let (mysql, mongodb) = (Mysql::open(&opener)?, Mongodb::open(&opener)?);
-    match arguments.next()? {
-        Some(Arg::Value(word)) if word == "list" => list(&opener, &mysql, &mongodb).await,
-        Some(Arg::Value(word)) if word == "replay" => {
-            let id: Option<Uuid> = match arguments.next()? {
-                None => None,
-                Some(Arg::Long("id")) => Some(arguments.value()?.parse()?),
-                Some(other) => bail!(other.unexpected()),
-            };
-            replay(&opener, &mysql, &mongodb, id).await
-        }
+/// Longer than the relay may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub async fn run(parser: &mut Parser) -> Result<()> {
+    let arguments = Arguments::read(parser)?;
+    match (arguments.words().as_slice(), arguments.id.as_deref()) {
+        (["list"], None) => list(&arguments).await,
+        (["replay"], id) => replay(&arguments, id).await,
         _ => bail!("it is `outbox list` or `outbox replay [--id ID]`"),
     }
 }
 
-async fn list(opener: &Opener, mysql: &Mysql, mongodb: &Mongodb) -> Result<()> {
-    let now = opener.ambient.now();
-    let (orders, users) = tokio::try_join!(mysql.waiting(LISTED), mongodb.waiting(LISTED))?;
-    let waiting =
-        orders.iter().map(|message| ("mysql", message)).chain(users.iter().map(|message| ("mongodb", message)));
-    let mut count = 0;
-    for (store, message) in waiting {
-        count += 1;
+async fn list(arguments: &Arguments) -> Result<()> {
+    let RelayOutput::Waiting { waiting } = ask(arguments, OutboxCommand::List).await? else {
+        bail!("the relay does not know what it was asked: it is older than this command");
+    };
+    let now = Ambient::system().now();
+    for found in &waiting {
+        let message = &found.message;
         println!(
-            "{}  {store:<8} {:<13} {} s old, {} attempts, due in {} s  {}",
+            "{}  {:<8} {:<13} {} s old, {} attempts, due in {} s  {}",
             message.id,
+            found.store,
             message.queue,
             (now - message.created_at).whole_seconds(),
             message.attempts,
@@ -46,14 +51,35 @@ async fn list(opener: &Opener, mysql: &Mysql, mongodb: &Mongodb) -> Result<()> {
             message.last_error.as_deref().unwrap_or_default(),
         );
     }
-    println!("{count} waiting");
+    println!("{} waiting", waiting.len());
     Ok(())
 }
 
-async fn replay(opener: &Opener, mysql: &Mysql, mongodb: &Mongodb, id: Option<Uuid>) -> Result<()> {
-    let now = opener.ambient.now();
-    let (orders, users) = tokio::try_join!(mysql.replay(id, now), mongodb.replay(id, now))?;
-    ensure!(id.is_none() || orders + users > 0, "no outbox holds a message with this id");
-    println!("{} are due: the relay sends them within a minute", orders + users);
+async fn replay(arguments: &Arguments, id: Option<&str>) -> Result<()> {
+    let id = id.map(str::parse).transpose().context("an outbox id is a UUID")?;
+    let RelayOutput::Relayed(relayed) = ask(arguments, OutboxCommand::Replay { id }).await? else {
+        bail!("the relay does not know what it was asked: it is older than this command");
+    };
+    ensure!(id.is_none() || relayed.due > 0, "no outbox holds a message with this id");
+    println!(
+        "{} were made due; of all that was due {} were sent, {} failed",
+        relayed.due, relayed.sent, relayed.failed
+    );
     Ok(())
+}
+
+async fn ask(arguments: &Arguments, command: OutboxCommand) -> Result<RelayOutput> {
+    let aws = Aws::default();
+    let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).operation_attempt_timeout(PATIENCE).build();
+    let config = Builder::from(aws.config().await).timeout_config(timeouts).retry_config(RetryConfig::disabled());
+    let function = arguments.full_name(OutboxRelay::NAME);
+    let event = serde_json::to_vec(&RelayEvent { outbox: Some(command) })?;
+    let invoke = Client::from_conf(config.build()).invoke().function_name(&function).payload(Blob::new(event));
+    let reply = Box::pin(invoke.send()).await.with_context(|| function)?;
+    let payload = reply.payload().map(Blob::as_ref).unwrap_or_default();
+    if reply.function_error().is_some() {
+        let error: Value = serde_json::from_slice(payload).unwrap_or_default();
+        bail!("the relay failed: {}", error["errorMessage"].as_str().unwrap_or_default());
+    }
+    Ok(serde_json::from_slice(payload)?)
 }

@@ -22,7 +22,9 @@ Usage: cargo xtask COMMAND
                             puts them, or one, back into their queue
   dlq drop QUEUE --id ID    forgets one
   outbox list               messages that were committed and not sent yet
-  outbox replay [--id ID]   has the relay send them, or one, at its next run; with --id, one that was sent before too
+  outbox replay [--id ID]   has the relay send them, or one; with --id, one that was sent before too
+                            dlq and outbox take --env NAME: not the local stage then, but that environment in AWS, with the
+                            credentials and region that AWS's own tools take from the environment
   mail [NAME]               the mails there are; or writes one to target/mail, to be looked at
   demo                      play the story: register, log in, create, order, and see each step
   seed [--products N] [--orders M] [--users K]
@@ -49,15 +51,23 @@ All state is in .local/, all servers listen on 127.0.0.1 only.
 pub enum Command {
     Help,
     Up,
-    Down { purge: bool },
+    Down {
+        purge: bool,
+    },
     Status,
     Logs(Selection),
-    DeadLetters(DeadLetters),
-    Outbox(Vec<OsString>),
+    /// A command of the tools, on the local stage or in AWS.
+    Operate {
+        subcommand: &'static str,
+        arguments: Vec<OsString>,
+        is_local: bool,
+    },
     Mail(Vec<OsString>),
     Demo,
     Seed(Vec<OsString>),
-    RotateKeys { drop_old: bool },
+    RotateKeys {
+        drop_old: bool,
+    },
     Routes,
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
@@ -71,15 +81,6 @@ pub struct Selection {
     pub follow: bool,
     /// Only those of the trace with this id.
     pub trace: Option<String>,
-}
-
-/// What is done with messages that were given up. An id is SQS's, or that of the outbox.
-#[derive(Debug, PartialEq, Eq)]
-pub enum DeadLetters {
-    List,
-    Show { queue: String },
-    Redrive { queue: String, id: Option<String> },
-    Drop { queue: String, id: String },
 }
 
 pub fn parse() -> Result<Command> {
@@ -98,13 +99,13 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "down" => return down(parser),
         "status" => Command::Status,
         "logs" => return logs(parser),
-        "dlq" => return dlq(parser),
+        "dlq" => return operate("dlq", parser),
         "keys" => return keys(parser),
         "demo" => Command::Demo,
         "routes" => Command::Routes,
         "check" => Command::Check,
         "seed" => return Ok(Command::Seed(parser.raw_args()?.collect())),
-        "outbox" => return Ok(Command::Outbox(parser.raw_args()?.collect())),
+        "outbox" => return operate("outbox", parser),
         "mail" => return Ok(Command::Mail(parser.raw_args()?.collect())),
         "openapi" => return Ok(Command::OpenApi(parser.raw_args()?.collect())),
         "test" => return Ok(Command::Test(parser.raw_args()?.collect())),
@@ -141,23 +142,13 @@ fn logs(mut parser: lexopt::Parser) -> Result<Command> {
     Ok(Command::Logs(selection))
 }
 
-fn dlq(mut parser: lexopt::Parser) -> Result<Command> {
-    let (mut words, mut id) = (Vec::new(), None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("id") => id = Some(parser.value()?.string()?),
-            Value(word) => words.push(word.string()?),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Ok(Command::DeadLetters(match (words.as_slice(), id) {
-        (["list"], None) => DeadLetters::List,
-        (["show", queue], None) => DeadLetters::Show { queue: (*queue).to_owned() },
-        (["redrive", queue], id) => DeadLetters::Redrive { queue: (*queue).to_owned(), id },
-        (["drop", queue], Some(id)) => DeadLetters::Drop { queue: (*queue).to_owned(), id },
-        _ => bail!("it is `dlq list`, `dlq show QUEUE`, `dlq redrive QUEUE [--id ID]` or `dlq drop QUEUE --id ID`"),
-    }))
+/// What the words mean, the tools know.
+fn operate(subcommand: &'static str, mut parser: lexopt::Parser) -> Result<Command> {
+    let arguments: Vec<OsString> = parser.raw_args()?.collect();
+    let names_environment =
+        |argument: &OsString| argument.to_str().is_some_and(|text| text.split('=').next() == Some("--env"));
+    let is_local = !arguments.iter().any(names_environment);
+    Ok(Command::Operate { subcommand, arguments, is_local })
 }
 
 fn keys(mut parser: lexopt::Parser) -> Result<Command> {
@@ -177,7 +168,7 @@ fn keys(mut parser: lexopt::Parser) -> Result<Command> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, DeadLetters, parse_from};
+    use super::{Command, parse_from};
 
     fn parse(words: &[&str]) -> anyhow::Result<Command> {
         parse_from(lexopt::Parser::from_args(words))
@@ -194,15 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn a_given_up_message_is_dropped_only_by_its_id() {
-        let Ok(Command::DeadLetters(command)) = parse(&["dlq", "drop", "email", "--id", "1"]) else {
-            panic!("not understood")
+    fn an_operator_means_the_local_stage_unless_an_environment_is_named() {
+        let is_local = |words: &[&str]| {
+            let Ok(Command::Operate { is_local, arguments, .. }) = parse(words) else {
+                panic!("not understood: {words:?}")
+            };
+            assert_eq!(arguments, words[1..]);
+            is_local
         };
-        assert_eq!(command, DeadLetters::Drop { queue: "email".to_owned(), id: "1".to_owned() });
-        let Ok(Command::DeadLetters(command)) = parse(&["dlq", "redrive", "email"]) else { panic!("not understood") };
-        assert_eq!(command, DeadLetters::Redrive { queue: "email".to_owned(), id: None });
-        assert!(parse(&["dlq", "drop", "email"]).is_err());
-        assert!(parse(&["dlq", "list", "--id", "1"]).is_err());
+        assert!(is_local(&["dlq", "redrive", "email", "--id", "1"]));
+        assert!(is_local(&["outbox", "list"]));
+        assert!(!is_local(&["outbox", "list", "--env", "prod"]));
+        assert!(!is_local(&["dlq", "list", "--env=prod"]));
     }
 
     #[test]

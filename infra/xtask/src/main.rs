@@ -7,7 +7,6 @@ mod cli;
 mod demo;
 mod deploy;
 mod deployment;
-mod dlq;
 mod down;
 mod environment;
 mod files;
@@ -67,10 +66,12 @@ fn run() -> Result<u8> {
         Command::Down { purge } => down::down(&workspace, purge)?,
         Command::Status => return status::status(&personal(&workspace)?),
         Command::Logs(selection) => logs::logs(&running(&workspace)?, &selection)?,
-        Command::DeadLetters(command) => dlq::dlq(&running(&workspace)?, &command)?,
-        Command::Outbox(arguments) => {
+        Command::Operate { subcommand, arguments, is_local: true } => {
             let stage = running(&workspace)?;
-            return tools(&workspace, seed::tools(&stage), "outbox", &arguments);
+            return tools(&workspace, seed::tools(&stage), subcommand, &arguments);
+        }
+        Command::Operate { subcommand, arguments, is_local: false } => {
+            return without_stage(&workspace, subcommand, &arguments);
         }
         Command::Mail(arguments) => return without_stage(&workspace, "mail", &arguments),
         Command::Demo => demo::demo(&running(&workspace)?)?,

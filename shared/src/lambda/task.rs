@@ -8,6 +8,9 @@ use tokio::time::Instant;
 use super::{Call, Serve, contained};
 use crate::{ambient::Ambient, aws::Aws, contract::Function, error::chain};
 
+/// As many bytes of an output are logged.
+const LOGGED: usize = 500;
+
 /// The kind of a function that is invoked with an event of its own.
 pub struct Task;
 
@@ -79,8 +82,8 @@ where
         let latency_ms = started.elapsed().as_secs_f64() * 1e3;
         match result {
             Ok(output) => {
-                let output_text = serde_json::to_string(&output).unwrap_or_default();
-                tracing::info!(latency_ms, output = output_text, "task");
+                let text = serde_json::to_string(&output).unwrap_or_default();
+                tracing::info!(latency_ms, output = &text[..text.floor_char_boundary(LOGGED)], "task");
                 Ok(output)
             }
             Err(TaskError(cause)) => {

@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ("0003_lists_and_stock", include_str!("../../../migrations/0003_lists_and_stock.sql")),
     ("0004_orders_by_status", include_str!("../../../migrations/0004_orders_by_status.sql")),
     ("0005_reports", include_str!("../../../migrations/0005_reports.sql")),
+    ("0006_reports_by_age", include_str!("../../../migrations/0006_reports_by_age.sql")),
 ];
 
 /// Applies what is missing in MySQL. Safe to run twice, and by two at once: one waits for the other.

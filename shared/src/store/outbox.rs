@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use serde::{Deserialize, Serialize};
 use sqlx::{MySqlConnection, QueryBuilder, Row};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -27,13 +28,17 @@ pub struct Claimed {
 }
 
 /// A row that was not sent yet, as a person looks at it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Waiting {
     pub id: Uuid,
     pub queue: String,
     /// Those that began, the sender's own included.
     pub attempts: u32,
+    #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     /// Not tried before this time.
+    #[serde(with = "time::serde::rfc3339")]
     pub available_at: OffsetDateTime,
     /// Why the last attempt failed.
     pub last_error: Option<String>,

@@ -4,10 +4,13 @@
 //! queued ── start ──▶ running {lease, fencing token} ── finish ──▶ done {result}
 //!    ▲                   │        │        └── fail ──▶ failed {reason}
 //!    └──── release ──────┘        └── lease expired: started by the next delivery, with a token of its own
+//!
+//! queued or running ── fail_abandoned, two hours after it was asked for ──▶ failed
 //! ```
 //!
 //! The row itself says whether its message took effect, so a second delivery changes nothing, and a late writer neither.
 
+use rayon::prelude::*;
 use sqlx::{MySql, QueryBuilder, Row, Transaction, mysql::MySqlRow};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -21,6 +24,12 @@ use crate::{
 
 /// How long a report is believed to be in the making; longer than its consumer's timeout.
 const LEASE: Duration = Duration::seconds(150);
+/// When nobody makes a report any more that is neither done nor failed: all tries of its message take less than an hour and a half.
+const ABANDONED: Duration = Duration::hours(2);
+/// What is said of such a report.
+const ABANDONED_FAILURE: &str = "it could not be made in time: ask for it again";
+/// How long a report is kept.
+const KEPT: Duration = Duration::days(30);
 /// How many orders are read at a time: some 2 MB with their items.
 const CHUNK: u32 = 10_000;
 
@@ -221,6 +230,34 @@ pub async fn start(mysql: &Mysql, id: Uuid, token: Uuid, now: OffsetDateTime) ->
     })
 }
 
+/// Ends what nobody makes any more, since its message is in the dead-letter queue: whoever polls need not do so for ever.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "reports.fail_abandoned", skip_all)]
+pub async fn fail_abandoned(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
+    let failed = sqlx::query(
+        "UPDATE reports SET status = 'failed', failure = ?, finished_at = ?, fencing_token = NULL, leased_until = NULL \
+         WHERE created_at < ? AND status IN ('queued', 'running') AND (leased_until IS NULL OR leased_until < ?)",
+    )
+    .bind(ABANDONED_FAILURE)
+    .bind(now)
+    .bind(now - ABANDONED)
+    .bind(now)
+    .execute(mysql.pool().await?)
+    .await?;
+    Ok(failed.rows_affected())
+}
+
+/// Deletes some of the reports that are old.
+///
+/// # Errors
+/// When the store does not answer.
+#[tracing::instrument(name = "reports.purge", skip_all)]
+pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
+    mysql.purge("DELETE FROM reports WHERE created_at < ? LIMIT 1000", now - KEPT).await
+}
+
 impl Job {
     /// Keeps the result. `false` if somebody else makes the report by now.
     ///
@@ -291,6 +328,25 @@ impl Job {
     }
 }
 
+/// Some of the orders and their items, as the store sent them.
+pub struct Rows {
+    sales: Vec<MySqlRow>,
+    items: Vec<MySqlRow>,
+}
+
+impl Rows {
+    /// What they say, read on the threads of the present rayon pool. Keeps the calling thread waiting.
+    ///
+    /// # Errors
+    /// When a row is no order.
+    pub fn chunk(&self) -> Result<Chunk, StoreError> {
+        let sales = || self.sales.par_iter().map(sale).collect::<Result<_, sqlx::Error>>();
+        let items = || self.items.par_iter().map(sold_item).collect::<Result<_, sqlx::Error>>();
+        let (sales, items) = rayon::join(sales, items);
+        Ok(Chunk { sales: sales?, items: items? })
+    }
+}
+
 /// Orders of a span of time, in chunks, as they all were at one moment.
 pub struct Orders {
     transaction: Transaction<'static, MySql>,
@@ -301,12 +357,12 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// The next chunk; none after the last.
+    /// The next rows; none after the last.
     ///
     /// # Errors
-    /// When the store does not answer, or holds what is no order.
+    /// When the store does not answer.
     #[tracing::instrument(name = "reports.orders", skip_all)]
-    pub async fn next(&mut self) -> Result<Option<Chunk>, StoreError> {
+    pub async fn next(&mut self) -> Result<Option<Rows>, StoreError> {
         if self.is_over {
             return Ok(None);
         }
@@ -323,10 +379,7 @@ impl Orders {
         self.is_over = sales.len() < CHUNK as usize;
         let Some(last) = sales.last() else { return Ok(None) };
         self.after = (last.try_get("created_at")?, last.try_get("id")?);
-        Ok(Some(Chunk {
-            sales: sales.iter().map(sale).collect::<Result<_, sqlx::Error>>()?,
-            items: items.iter().map(sold_item).collect::<Result<_, sqlx::Error>>()?,
-        }))
+        Ok(Some(Rows { sales, items }))
     }
 
     /// Which orders come next. Pairs are not compared as pairs: MariaDB would find no range in that.

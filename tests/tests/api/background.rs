@@ -19,7 +19,7 @@ use shared::{
     telemetry::Trace,
 };
 use tests::{Stage, aws, people, queue::Queue};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 fn message(user_id: Uuid, content: Content) -> Outgoing {
@@ -70,29 +70,33 @@ async fn a_mail_whose_sender_died_after_the_write_to_mongodb_still_goes_out_once
     assert!(left.iter().all(|message| !message.envelope.contains(&marker)), "the entry is pulled");
 }
 
+/// Places an order as the endpoint does, and dies before its message is sent.
+async fn place_and_die(mysql: &Mysql, user_id: Uuid, now: OffsetDateTime) -> Uuid {
+    let (ambient, product) = (Ambient::system(), people::new_product(3).parse().unwrap());
+    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
+    let Outcome::Claimed(claim) = idempotency::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
+        panic!("the key is new");
+    };
+    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
+    let finish = |order: &orders::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
+    orders::place(mysql, &new, &claim, finish).await.unwrap();
+    new.id
+}
+
 #[tokio::test]
 async fn a_mail_whose_sender_died_after_the_commit_to_mysql_still_goes_out_once() {
     let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());
     let ambient = Ambient::system();
     let email: EmailAddress = people::new_address().parse().unwrap();
     let user_id = register_and_die(&mongodb, &email, Content::AccountExists).await;
-    let product: Uuid = people::new_product(3).parse().unwrap();
-
-    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    let Outcome::Claimed(claim) = idempotency::claim(&mysql, &ambient, "test", user_id, &key).await.unwrap() else {
-        panic!("the key is new");
-    };
-    let long_ago = ambient.now() - Duration::minutes(5);
-    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now: long_ago };
-    let finish = |order: &orders::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
-    orders::place(&mysql, &new, &claim, finish).await.unwrap();
+    let order_id = place_and_die(&mysql, user_id, ambient.now() - Duration::minutes(5)).await;
 
     let relayed = aws::invoke("outbox-relay", &json!({}));
     assert_eq!(relayed["failed"], 0, "{relayed}");
-    let _ = aws::wait_for_mail(email.as_str(), &new.id.to_string());
+    let _ = aws::wait_for_mail(email.as_str(), &order_id.to_string());
     let _ = aws::invoke("outbox-relay", &json!({}));
     std::thread::sleep(std::time::Duration::from_secs(2));
-    assert_eq!(aws::mails(email.as_str(), &new.id.to_string()).len(), 1);
+    assert_eq!(aws::mails(email.as_str(), &order_id.to_string()).len(), 1);
 }
 
 fn record(id: &str, body: &str) -> Value {
@@ -129,4 +133,27 @@ async fn in_a_batch_what_cannot_be_read_goes_to_the_dead_letter_queue_and_twice_
         [json!(attribute("id")), json!(attribute("traceparent"))],
         [envelope["id"].clone(), envelope["traceparent"].clone()]
     );
+}
+
+/// With `--env`, which is how an operator does it in AWS. The sender died a moment ago, so that the relay leaves it alone.
+#[tokio::test]
+async fn an_operator_sees_what_waits_in_the_outbox_and_sends_it() {
+    let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());
+    let email: EmailAddress = people::new_address().parse().unwrap();
+    let user_id = register_and_die(&mongodb, &email, Content::AccountExists).await;
+    let order_id = place_and_die(&mysql, user_id, Ambient::system().now()).await;
+    let waiting = mysql.waiting(1000).await.unwrap();
+    let ours = waiting.iter().max_by_key(|message| message.created_at).unwrap().id.to_string();
+
+    let listed = Stage::tools(&["outbox", "list", "--env", "local"]);
+    let line = listed.lines().find(|line| line.starts_with(&ours)).unwrap_or_else(|| panic!("{ours} in {listed}"));
+    assert!(line.contains("  mysql    email  ") && line.contains(" 1 attempts, due in 2"), "{line}");
+    let replayed = Stage::tools(&["outbox", "replay", "--id", &ours, "--env", "local"]);
+    assert!(replayed.starts_with("1 were made due; of all that was due "), "{replayed}");
+    let _ = aws::wait_for_mail(email.as_str(), &order_id.to_string());
+
+    let refused = aws::invoke("outbox-relay", &json!({ "outbox": { "replay": { "id": "all" } } }));
+    assert!(refused["errorMessage"].to_string().contains("not this task's event"), "{refused}");
+    let unknown = json!({ "outbox": { "replay": { "id": Uuid::nil() } } });
+    assert_eq!(aws::invoke("outbox-relay", &unknown)["due"], 0);
 }

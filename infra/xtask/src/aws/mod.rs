@@ -8,7 +8,6 @@ mod lambda;
 mod logs;
 mod mail;
 mod parameters;
-mod queues;
 mod xml;
 
 use std::time::Duration;
@@ -22,7 +21,6 @@ pub use cloudformation::StackState;
 pub use gateway::{Authorizer, Route};
 pub use lambda::{BUCKET, Function};
 pub use logs::LogEvent;
-pub use queues::Message;
 
 use crate::stage::{ACCESS_KEY_ID, REGION, Stage};
 
@@ -58,7 +56,7 @@ impl Aws {
         request.call().is_ok_and(|reply| reply.status() == 200)
     }
 
-    /// A call of a service with the JSON protocol: SSM, Secrets Manager, CloudWatch Logs, SQS.
+    /// A call of a service with the JSON protocol: SSM, Secrets Manager, CloudWatch Logs.
     fn json(&self, service: &str, target: &str, body: &Value) -> Result<Value> {
         let request = self
             .request(service, &Method::POST, "/")
