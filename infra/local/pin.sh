@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pins the whole closure of the two .in files, with hashes, for every Python from 3.10 on. Needs `uv`.
+# Pins the whole closure of the .in files, with hashes, for every Python from 3.10 on. Needs `uv`.
 set -eu
 cd "$(dirname "$0")"
 pin() {
@@ -10,3 +10,4 @@ pin() {
 pin requirements-stage.in --output-file requirements-stage.txt \
     --no-emit-package cfn-lint --no-emit-package sympy --no-emit-package mpmath --no-emit-package networkx
 pin requirements-check.in --output-file requirements-check.txt
+pin requirements-delivery.in --output-file requirements-delivery.txt

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
+use crate::release::{Architecture, Release, Stack};
+
 pub const HELP: &str = "\
 The whole of Souk on this machine, without Docker and without an AWS account.
 
@@ -35,6 +37,13 @@ Usage: cargo xtask COMMAND
                             for a key that leaked
   routes                    the endpoints and who may call them
   openapi [--check]         write openapi.json; --check only compares
+  deploy [stores | app | monitoring] --env NAME [--yes] [--no-build] [--dry-run]
+                            builds for AWS, and deploys a stack (app) to an environment of samconfig.toml: shows the change set
+                            and asks; --yes does not ask; --no-build takes what was built; --dry-run says what would be run
+  rollback --env NAME [--yes]
+                            every function in AWS back to the version before
+  build [--architecture A]  the functions as they are deployed, for arm64 (or x86_64)
+  sizes                     how large they are, as AWS stores them
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`
   check                     formatting, lints, licences, template, openapi.json
 
@@ -69,6 +78,9 @@ pub enum Command {
         drop_old: bool,
     },
     Routes,
+    Build(Architecture),
+    Sizes,
+    Deploy(Release),
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
     Check,
@@ -101,8 +113,15 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "logs" => return logs(parser),
         "dlq" => return operate("dlq", parser),
         "keys" => return keys(parser),
+        "build" => return build(parser),
+        "deploy" => return deploy(parser),
+        "rollback" => {
+            let arguments = parser.raw_args()?.collect();
+            return Ok(Command::Operate { subcommand: "rollback", arguments, is_local: false });
+        }
         "demo" => Command::Demo,
         "routes" => Command::Routes,
+        "sizes" => Command::Sizes,
         "check" => Command::Check,
         "seed" => return Ok(Command::Seed(parser.raw_args()?.collect())),
         "outbox" => return operate("outbox", parser),
@@ -151,6 +170,34 @@ fn operate(subcommand: &'static str, mut parser: lexopt::Parser) -> Result<Comma
     Ok(Command::Operate { subcommand, arguments, is_local })
 }
 
+fn deploy(mut parser: lexopt::Parser) -> Result<Command> {
+    let (mut environment, mut stack) = (None, None);
+    let (mut yes, mut no_build, mut dry_run) = (false, false, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("env") => environment = Some(parser.value()?.string()?),
+            Long("yes") => yes = true,
+            Long("no-build") => no_build = true,
+            Long("dry-run") => dry_run = true,
+            Value(name) if stack.is_none() => stack = Some(Stack::parse(&name.string()?)?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let Some(environment) = environment else { bail!("deploy where to? --env NAME, as in samconfig.toml") };
+    Ok(Command::Deploy(Release { environment, stack: stack.unwrap_or(Stack::App), yes, no_build, dry_run }))
+}
+
+fn build(mut parser: lexopt::Parser) -> Result<Command> {
+    let mut architecture = Architecture::Arm64;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("architecture") => architecture = Architecture::parse(&parser.value()?.string()?)?,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Build(architecture))
+}
+
 fn keys(mut parser: lexopt::Parser) -> Result<Command> {
     let (mut rotate, mut drop_old) = (false, false);
     while let Some(argument) = parser.next()? {
@@ -168,7 +215,7 @@ fn keys(mut parser: lexopt::Parser) -> Result<Command> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Command, parse_from};
+    use super::{Command, Release, Stack, parse_from};
 
     fn parse(words: &[&str]) -> anyhow::Result<Command> {
         parse_from(lexopt::Parser::from_args(words))
@@ -197,6 +244,20 @@ mod tests {
         assert!(is_local(&["outbox", "list"]));
         assert!(!is_local(&["outbox", "list", "--env", "prod"]));
         assert!(!is_local(&["dlq", "list", "--env=prod"]));
+    }
+
+    #[test]
+    fn a_deployment_names_its_environment_and_means_the_app_unless_it_says_otherwise() {
+        let Ok(Command::Deploy(release)) = parse(&["deploy", "--env", "prod"]) else { panic!("not understood") };
+        let app =
+            Release { environment: "prod".to_owned(), stack: Stack::App, yes: false, no_build: false, dry_run: false };
+        assert_eq!(release, app);
+        let Ok(Command::Deploy(release)) = parse(&["deploy", "stores", "--dry-run", "--env=prod"]) else {
+            panic!("not understood")
+        };
+        assert_eq!(release, Release { stack: Stack::Stores, dry_run: true, ..app });
+        assert!(parse(&["deploy"]).is_err());
+        assert!(parse(&["deploy", "everything", "--env", "prod"]).is_err());
     }
 
     #[test]

@@ -58,6 +58,11 @@ pub fn target_dir() -> Option<PathBuf> {
     variable("CARGO_TARGET_DIR").map(PathBuf::from)
 }
 
+/// The AWS region, where one is set: SAM itself knows `AWS_DEFAULT_REGION` only.
+pub fn region() -> Option<String> {
+    variable("AWS_REGION")
+}
+
 /// The cargo that runs this program, or else the one on the path.
 pub fn cargo() -> String {
     variable("CARGO").unwrap_or_else(|| "cargo".to_owned())

@@ -18,9 +18,11 @@ mod lock;
 mod logs;
 mod process;
 mod progress;
+mod release;
 mod requirements;
 mod seed;
 mod servers;
+mod sizes;
 mod stage;
 mod status;
 mod store;
@@ -80,6 +82,9 @@ fn run() -> Result<u8> {
             return tools(&workspace, seed::tools(&stage), "seed", &arguments);
         }
         Command::RotateKeys { drop_old } => rotate_keys(&workspace, drop_old)?,
+        Command::Build(architecture) => release::build(&workspace, architecture)?,
+        Command::Sizes => sizes::sizes(&workspace)?,
+        Command::Deploy(release) => release::deploy(&workspace, &release)?,
         Command::Routes => return without_stage(&workspace, "routes", &[]),
         Command::OpenApi(arguments) => return without_stage(&workspace, "openapi", &arguments),
         Command::Test(arguments) => return test::test(&workspace, &Settings::read()?, &arguments),

@@ -1,11 +1,13 @@
 //! The Python tools: virtual environments under `.local/`, from files that pin every package with its hash.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::environment;
 use crate::files;
 use crate::lock;
 use crate::progress;
@@ -29,6 +31,11 @@ impl Tools {
         Self::new(workspace, "check-tools", "requirements-check.txt")
     }
 
+    /// SAM, and what builds for AWS's processors.
+    pub fn of_delivery(workspace: &Workspace) -> Result<Self> {
+        Self::new(workspace, "delivery-tools", "requirements-delivery.txt")
+    }
+
     fn new(workspace: &Workspace, name: &str, requirements: &str) -> Result<Self> {
         let requirements = workspace.pinned().join(requirements);
         // The scripts beside it run with these tools; whoever runs them must start anew when they change.
@@ -42,6 +49,14 @@ impl Tools {
 
     pub fn program(&self, name: &str) -> PathBuf {
         self.dir.join("bin").join(name)
+    }
+
+    /// The search path of a program that calls others of these tools.
+    pub fn path(&self) -> OsString {
+        let mut path = self.dir.join("bin").into_os_string();
+        path.push(":");
+        path.push(environment::path());
+        path
     }
 
     /// Names the version of all that is in the environment.

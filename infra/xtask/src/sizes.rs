@@ -1,0 +1,54 @@
+//! `cargo xtask sizes`: how large the functions in `target/lambda` are, as AWS stores them.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::files;
+use crate::progress::say;
+use crate::workspace::Workspace;
+
+/// The most that a zipped function should have, in bytes: the authorizer starts before every request's function.
+const MOST: u64 = 4_000_000;
+const MOST_OF_AUTHORIZER: u64 = 1_200_000;
+
+pub fn sizes(workspace: &Workspace) -> Result<()> {
+    let dir = workspace.local().join("sizes");
+    files::create_dir(&dir)?;
+    say!("{:<28} {:>10} {:>10}", "function", "binary MB", "zip MB");
+    let mut over = 0;
+    for function in workspace.functions()? {
+        let bootstrap = workspace.bootstrap(&function);
+        let binary = fs::metadata(&bootstrap).with_context(|| format!("{function} is not built"))?.len();
+        let zip = dir.join(format!("{function}.zip"));
+        fs::remove_file(&zip).ok();
+        // As SAM zips.
+        let made = Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).arg(&bootstrap).status()?;
+        if !made.success() {
+            bail!("cannot zip {}", bootstrap.display());
+        }
+        let zipped = fs::metadata(&zip)?.len();
+        let most = if function == "authorizer" { MOST_OF_AUTHORIZER } else { MOST };
+        let remark = if zipped > most { "over its budget" } else { "" };
+        over += u32::from(zipped > most);
+        say!("{}", format!("{function:<28} {:>10} {:>10} {remark}", megabytes(binary), megabytes(zipped)).trim_end());
+    }
+    files::remove_dir(&dir)?;
+    say!("{over} over their budget of {} MB, the authorizer's {}", megabytes(MOST), megabytes(MOST_OF_AUTHORIZER));
+    Ok(())
+}
+
+/// With two decimals.
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{:02}", bytes / 1_000_000, bytes % 1_000_000 / 10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn megabytes_are_cut_to_two_decimals() {
+        assert_eq!(super::megabytes(2_109_999), "2.10");
+        assert_eq!(super::megabytes(59_999), "0.05");
+    }
+}
