@@ -4,12 +4,14 @@
 
 use std::{
     collections::HashMap,
+    fs,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
     time::{Duration, Instant},
@@ -22,6 +24,11 @@ use crate::{Stage, aws, template};
 
 /// What the function is told of its time limit.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// What stands between the head of a streamed reply and its body:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming>
+const HEAD_END: [u8; 8] = [0; 8];
+/// How long a function that nobody listens to any more is listened to: closing at once could overtake what it was told.
+const LINGER: Duration = Duration::from_millis(200);
 /// How often a waiting test looks whether the process is still there.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -41,7 +48,68 @@ struct Invocation {
 /// What the function sent back.
 enum Answer {
     Response(String),
+    /// Chunks, as they come.
+    Stream(Receiver<Vec<u8>>),
     Error(String),
+}
+
+/// A streamed reply, read at the pace of whoever reads it. Dropping it before its end hangs up.
+pub struct Streamed {
+    pub status: u64,
+    pub headers: Value,
+    chunks: Receiver<Vec<u8>>,
+    /// Of the chunk that came last.
+    unread: Vec<u8>,
+}
+
+impl Streamed {
+    fn new(chunks: Receiver<Vec<u8>>) -> Self {
+        let mut head = Vec::new();
+        loop {
+            head.extend(chunks.recv_timeout(TIME_LIMIT).expect("the head of the reply"));
+            if let Some(end) = head.windows(HEAD_END.len()).position(|window| window == HEAD_END) {
+                let unread = head.split_off(end + HEAD_END.len());
+                head.truncate(end);
+                let head: Value = serde_json::from_slice(&head).expect("a head in JSON");
+                let status = head["statusCode"].as_u64().expect("a status");
+                return Self { status, headers: head["headers"].clone(), chunks, unread };
+            }
+        }
+    }
+
+    /// What there is left.
+    ///
+    /// # Panics
+    /// When it is no text.
+    #[must_use]
+    pub fn text(mut self) -> String {
+        let mut text = String::new();
+        self.read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+impl Read for Streamed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.unread.is_empty() {
+            match self.chunks.recv_timeout(TIME_LIMIT) {
+                Ok(chunk) => self.unread = chunk,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(mpsc::RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        let length = buffer.len().min(self.unread.len());
+        buffer[..length].copy_from_slice(&self.unread[..length]);
+        self.unread.drain(..length);
+        Ok(length)
+    }
+}
+
+/// The most memory that a process has taken, in kB (`VmHWM`).
+#[must_use]
+pub fn peak_memory(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 impl Function {
@@ -87,6 +155,36 @@ impl Function {
     /// When the function answers with an error or not in time, or its process ends.
     #[must_use]
     pub fn invoke(&self, event: &Value) -> Value {
+        match self.ask(event) {
+            Answer::Response(text) => serde_json::from_str(&text).unwrap_or(Value::Null),
+            Answer::Stream(_) => panic!("{} streams", self.name),
+            Answer::Error(text) => panic!("{} failed: {text}", self.name),
+        }
+    }
+
+    /// Hands the function an event, and returns what it streams from its first bytes on.
+    ///
+    /// # Panics
+    /// As [`Function::invoke`].
+    #[must_use]
+    pub fn stream(&self, event: &Value) -> Streamed {
+        match self.ask(event) {
+            Answer::Stream(chunks) => Streamed::new(chunks),
+            Answer::Response(text) | Answer::Error(text) => panic!("{} does not stream: {text}", self.name),
+        }
+    }
+
+    /// The most memory that the process has taken, in kB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let process = format!("/proc/{}", locked(&self.process).id());
+        peak_memory(Path::new(&process)).expect("the process is there")
+    }
+
+    fn ask(&self, event: &Value) -> Answer {
         let (answer, answers) = mpsc::channel();
         self.invocations
             .send(Invocation { event: event.to_string(), answer })
@@ -94,8 +192,7 @@ impl Function {
         let start = Instant::now();
         loop {
             match answers.recv_timeout(GLANCE) {
-                Ok(Answer::Response(text)) => return serde_json::from_str(&text).unwrap_or(Value::Null),
-                Ok(Answer::Error(text)) => panic!("{} failed: {text}", self.name),
+                Ok(answer) => return answer,
                 Err(_) => self.expect_running(start),
             }
         }
@@ -148,15 +245,24 @@ impl RuntimeApi {
     fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
         connection.set_nodelay(true)?;
         let mut reader = BufReader::new(connection.try_clone()?);
-        while let Some(request) = Request::read(&mut reader)? {
-            let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        while let Some(head) = Head::read(&mut reader)? {
+            let path: Vec<&str> = head.path.trim_start_matches('/').split('/').collect();
+            if let ([_, "runtime", "invocation", id, "response"], true) = (&path[..], head.is_streamed) {
+                let is_whole = self.stream(id, &mut reader)?;
+                connection.write_all(response(202, "", "{}").as_bytes())?;
+                if is_whole {
+                    continue;
+                }
+                return leave(&connection, &mut reader);
+            }
+            let body = head.body(&mut reader)?;
             let response = match path[..] {
                 [_, "runtime", "invocation", "next"] => match self.next() {
                     Some(response) => response,
                     None => return Ok(()),
                 },
                 [_, "runtime", "invocation", id, kind] => {
-                    self.answer(id, kind, request.body);
+                    self.answer(id, kind, body);
                     response(202, "", "{}")
                 }
                 _ => response(404, "", "{}"),
@@ -188,6 +294,21 @@ impl RuntimeApi {
         Some(response(200, &headers, &event))
     }
 
+    /// Hands on what the function streams, as fast as it is taken. Whether it was taken to its end.
+    fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
+        let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
+        let waiting = locked(&self.answers).remove(id);
+        if waiting.is_none_or(|waiting| waiting.send(Answer::Stream(taken)).is_err()) {
+            return Ok(false);
+        }
+        while let Some(chunk) = chunk(reader)? {
+            if chunks.send(chunk).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn answer(&self, id: &str, kind: &str, body: String) {
         let Some(waiting) = locked(&self.answers).remove(id) else { return };
         let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
@@ -196,45 +317,68 @@ impl RuntimeApi {
     }
 }
 
-/// An HTTP request, as far as it matters here.
-struct Request {
-    path: String,
-    body: String,
+/// Hangs up, once the other side can have read what it was told.
+fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
+    connection.set_read_timeout(Some(LINGER))?;
+    let start = Instant::now();
+    let mut ignored = [0; 4096];
+    while start.elapsed() < LINGER && matches!(reader.read(&mut ignored), Ok(1..)) {}
+    connection.shutdown(Shutdown::Both)
 }
 
-impl Request {
+/// The head of an HTTP request, as far as it matters here.
+struct Head {
+    path: String,
+    length: usize,
+    is_chunked: bool,
+    is_streamed: bool,
+}
+
+impl Head {
     /// Reads one. `None` where the connection ends.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let first = line(reader)?;
         let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
-        let (mut length, mut is_chunked) = (0, false);
+        let mut head = Self { path: path.to_owned(), length: 0, is_chunked: false, is_streamed: false };
         loop {
             let header = line(reader)?.to_ascii_lowercase();
             match header.split_once(':') {
-                Some(("content-length", value)) => length = number(value, 10)?,
-                Some(("transfer-encoding", value)) => is_chunked = value.trim() == "chunked",
+                Some(("content-length", value)) => head.length = number(value, 10)?,
+                Some(("transfer-encoding", value)) => head.is_chunked = value.trim() == "chunked",
+                Some(("lambda-runtime-function-response-mode", value)) => {
+                    head.is_streamed = value.trim() == "streaming";
+                }
                 Some(_) => {}
-                None => break,
+                None => return Ok(Some(head)),
             }
         }
-        let body = if is_chunked { chunks(reader)? } else { exactly(reader, length)? };
-        Ok(Some(Self { path: path.to_owned(), body: String::from_utf8(body).map_err(io::Error::other)? }))
+    }
+
+    /// Reads what follows it.
+    fn body(&self, reader: &mut impl BufRead) -> io::Result<String> {
+        let mut body = Vec::new();
+        if self.is_chunked {
+            while let Some(chunk) = chunk(reader)? {
+                body.extend(chunk);
+            }
+        } else {
+            body = exactly(reader, self.length)?;
+        }
+        String::from_utf8(body).map_err(io::Error::other)
     }
 }
 
-/// The chunks of a body up to the empty one, and the trailers after it.
-fn chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let size = line(reader)?;
-        let length = number(size.split(';').next().unwrap_or_default(), 16)?;
-        if length == 0 {
-            while !line(reader)?.is_empty() {}
-            return Ok(body);
-        }
-        body.extend(exactly(reader, length)?);
-        line(reader)?;
+/// The next chunk of a body. `None` for the empty one, and the trailers after it.
+fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let size = line(reader)?;
+    let length = number(size.split(';').next().unwrap_or_default(), 16)?;
+    if length == 0 {
+        while !line(reader)?.is_empty() {}
+        return Ok(None);
     }
+    let chunk = exactly(reader, length)?;
+    line(reader)?;
+    Ok(Some(chunk))
 }
 
 fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {

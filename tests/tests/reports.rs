@@ -22,7 +22,11 @@ use shared::{
     telemetry::Trace,
 };
 use sqlx::{Row, mysql::MySqlRow};
-use tests::{Call, Stage, aws, function::Function, people};
+use tests::{
+    Call, Stage, aws,
+    function::{self, Function},
+    people,
+};
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -132,12 +136,6 @@ fn processes(function: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// The most memory, in kB, that a process ever had.
-fn peak_memory(process: &Path) -> Option<u64> {
-    let status = fs::read_to_string(process.join("status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
-}
-
 /// How long each thread of a process was on a core; not its first one, which reads, but those that add up.
 fn computing(process: &Path) -> Vec<Duration> {
     let threads = fs::read_dir(process.join("task")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
@@ -164,7 +162,7 @@ async fn a_report_says_what_sql_says_in_time_and_in_little_memory() {
     let report = wait_for(&id);
     println!("a report over {ORDERS} orders, asked for and polled: {:.2} s", start.elapsed().as_secs_f64());
     assert_eq!(report["status"], "done", "{report}");
-    let memory = processes("on-report").filter_map(|process| peak_memory(&process)).max();
+    let memory = processes("on-report").filter_map(|process| function::peak_memory(&process)).max();
     let memory = memory.expect("the function's process is there");
     println!("on-report took {} MB at most", memory / 1024);
     assert!(memory < MEMORY, "{memory} kB");
