@@ -105,14 +105,14 @@ fn migrate(aws: &Aws) -> Result<()> {
 /// What a person can do next.
 pub fn welcome(urls: &Urls) {
     let url = &urls.api;
-    let streamed: Vec<String> = urls.functions.iter().map(|(name, url)| format!("{name:<18} {url}")).collect();
-    let streamed = streamed.join("\n    ");
+    let streamed = urls.functions.iter().map(|(name, url)| format!("    {name:<20} {url}"));
+    let streamed = streamed.collect::<Vec<_>>().join("\n");
     say!(
         "
 Souk is up: {url}
 
   What streams has a URL of its own:
-    {streamed}
+{streamed}
 
   Sample users (password {SEEDED_PASSWORD}):
     admin@souk.example   staff@souk.example   customer@souk.example
