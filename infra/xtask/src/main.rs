@@ -83,7 +83,7 @@ fn run() -> Result<u8> {
             return tools(&workspace, seed::tools(&stage), "seed", &arguments);
         }
         Command::RotateKeys { drop_old } => rotate_keys(&workspace, drop_old)?,
-        Command::Build(architecture) => release::build(&workspace, architecture)?,
+        Command::Build(architecture) => release::build_functions(&workspace, architecture)?,
         Command::Sizes => sizes::sizes(&workspace)?,
         Command::Deploy(release) => release::deploy(&workspace, &release)?,
         Command::Routes => return without_stage(&workspace, "routes", &[]),

@@ -1,7 +1,8 @@
 //! `cargo xtask deploy`: to an environment in AWS, from a laptop or from CI, which does the same.
 //!
-//! What there is to know of an environment is in `samconfig.toml`. SAM shows the change set and asks, CloudFormation takes back what
-//! fails: a migration, the smoke test, an alarm while the traffic shifts.
+//! What there is to know of an environment is in `samconfig.toml`. SAM shows the change set and asks. CloudFormation takes back what
+//! fails while it deploys: a migration, an alarm while requests move to the new code. What fails the smoke test afterwards is taken
+//! back here.
 
 use std::fs;
 use std::io::Write;
@@ -9,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::build;
 use crate::environment;
 use crate::progress::{self, say};
 use crate::tools::Tools;
@@ -74,7 +76,23 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
         }
         ensure_signing_key(workspace, &tools, release)?;
     }
-    release.run("sam deploy", &mut sam_deploy(workspace, &tools, release, &section))
+    release.run("sam deploy", &mut sam_deploy(workspace, &tools, release, &section))?;
+    if release.stack == Stack::App {
+        keep_if_it_answers(workspace, &tools, release)?;
+    }
+    Ok(())
+}
+
+/// The smoke test; what fails it goes back to the versions before.
+fn keep_if_it_answers(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
+    let mut test = Command::new(tools.program("python"));
+    test.arg(workspace.root.join("infra/delivery/smoke_test.py")).arg(format!("souk-{}", release.environment));
+    let Err(failed) = release.run("smoke test", &mut test) else { return Ok(()) };
+    build::tools(workspace)?;
+    let mut rollback = Command::new(workspace.binary("tools"));
+    rollback.args(["rollback", "--yes", "--env", &release.environment]);
+    release.run("rollback", &mut rollback)?;
+    Err(failed.context("every function is back at the version before"))
 }
 
 /// What functions can be built for.
@@ -96,7 +114,7 @@ impl Architecture {
 }
 
 /// Builds all functions as they are deployed, into `target/lambda`.
-pub fn build(workspace: &Workspace, architecture: Architecture) -> Result<()> {
+pub fn build_functions(workspace: &Workspace, architecture: Architecture) -> Result<()> {
     let tools = Tools::of_delivery(workspace)?;
     install(workspace, &tools)?;
     let mut command = cargo_lambda_build(workspace, &tools, architecture);
@@ -139,7 +157,7 @@ fn ensure_signing_key(workspace: &Workspace, tools: &Tools, release: &Release) -
         return Ok(());
     }
     progress::step("token keys", || {
-        crate::build::tools(workspace)?;
+        build::tools(workspace)?;
         let keys = Command::new(workspace.binary("tools")).args(["keys", "new"]).output()?;
         let mut child = put.spawn().context("cannot run Python")?;
         child.stdin.take().context("it has an input")?.write_all(&keys.stdout)?;
@@ -173,7 +191,7 @@ impl Release {
             // The person's own terminal: SAM asks.
             let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
             if !status.success() {
-                bail!("{name} failed: see its messages above; what CloudFormation had begun, it has taken back");
+                bail!("{name} failed: see its messages above");
             }
             Ok(())
         })

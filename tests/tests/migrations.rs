@@ -1,0 +1,119 @@
+//! The `migrate` function on databases of its own: twice, two at once, after newer code, and failing in a deployment.
+
+use std::{fs, process::Command, thread, time::Duration};
+
+use serde_json::{Value, json};
+use shared::{ambient::Ambient, store::Mysql};
+use sqlx::{MySqlPool, Row};
+use tests::{Stage, aws, function::Function, template};
+
+/// A new database, and the variable that leads a function to it.
+async fn database() -> (MySqlPool, [(&'static str, String); 1]) {
+    let mysql: Mysql = Stage::get().resource();
+    let pool = mysql.pool().await.unwrap();
+    let name = format!("souk_{}", Ambient::system().id().simple());
+    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(pool).await.unwrap();
+    let options = (*pool.connect_options()).clone().database(&name);
+    let endpoint = shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
+    let (server, _) = endpoint.rsplit_once('/').unwrap();
+    (MySqlPool::connect_lazy_with(options), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
+}
+
+/// The migrations that were applied: number and whether it went well.
+async fn applied(pool: &MySqlPool) -> Vec<(i64, bool)> {
+    let rows = sqlx::query("SELECT version, success FROM _sqlx_migrations ORDER BY version").fetch_all(pool).await;
+    rows.unwrap().iter().map(|row| (row.get("version"), row.get("success"))).collect()
+}
+
+fn files() -> usize {
+    let files = fs::read_dir(template::repository().join("migrations")).unwrap();
+    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "sql")).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_migrations_that_start_at_once_one_waits_and_both_succeed() {
+    let (pool, environment) = database().await;
+    let functions = [(); 2].map(|()| Function::start("migrate", &environment));
+    let migrated: Vec<Value> = thread::scope(|scope| {
+        let runs = functions.each_ref().map(|function| scope.spawn(|| function.invoke(&json!({}))));
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    assert_eq!(migrated[0]["migrations"], files());
+    assert_eq!(migrated[0], migrated[1]);
+    let found = applied(&pool).await;
+    assert_eq!(found.len(), files());
+    assert!(found.iter().all(|(_, success)| *success), "{found:?}");
+    // Once more, when there is nothing left to do.
+    assert_eq!(functions[0].invoke(&json!({})), migrated[0]);
+    assert_eq!(applied(&pool).await, found);
+}
+
+/// While somebody holds the lock that a migration takes, another one waits; it goes on when that is free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_migration_waits_for_one_that_is_under_way() {
+    let (pool, environment) = database().await;
+    let function = Function::start("migrate", &environment);
+    let first = function.invoke(&json!({}));
+    // The last one again, which is slow: its index is locked by a reader of the table.
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM (SELECT * FROM _sqlx_migrations) AS all_of_them)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("DROP INDEX reports_by_age ON reports").execute(&pool).await.unwrap();
+    let mut reader = pool.begin().await.unwrap();
+    let _ = sqlx::query("SELECT * FROM reports").fetch_all(&mut *reader).await.unwrap();
+
+    let second = Function::start("migrate", &environment);
+    thread::scope(|scope| {
+        let runs = [&function, &second].map(|function| scope.spawn(|| function.invoke(&json!({}))));
+        thread::sleep(Duration::from_secs(2));
+        assert!(runs.iter().all(|run| !run.is_finished()), "the one for the table, the other for the first");
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(reader.rollback())).unwrap();
+        for run in runs {
+            assert_eq!(run.join().unwrap(), first);
+        }
+    });
+    assert_eq!(applied(&pool).await.len(), files());
+}
+
+/// As when a deployment is taken back: the code before runs on what newer code has left, be that whole or not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn older_code_leaves_alone_what_newer_code_has_done() {
+    let (pool, environment) = database().await;
+    let function = Function::start("migrate", &environment);
+    let migrated = function.invoke(&json!({}));
+    for success in [true, false] {
+        let newer = "REPLACE INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (9999, 'of newer code', ?, x'00', 0)";
+        sqlx::query(newer).bind(success).execute(&pool).await.unwrap();
+        assert_eq!(function.invoke(&json!({})), migrated, "{success}");
+        assert_eq!(applied(&pool).await.last(), Some(&(9999, success)));
+    }
+}
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A stack like the app's: a function that migrates, something that depends on it.
+fn stack(bucket: &str, key: &str, endpoint: &str, release: &str) -> Value {
+    let variables = |name: &str| shared::environment::required(name).unwrap();
+    let stage = Stage::get();
+    json!({ "Resources": {
+        "Migrate": { "Type": "AWS::Lambda::Function", "Properties": {
+            "FunctionName": "souk-test-migrate", "Runtime": "provided.al2023", "Handler": "bootstrap", "Timeout": 60,
+            "Role": aws::call("lambda", "GET", &format!("/2015-03-31/functions/{}/configuration", Stage::function("migrate")), None)["Role"],
+            "Code": { "S3Bucket": bucket, "S3Key": key },
+            "Environment": { "Variables": {
+                "SOUK_MYSQL_ENDPOINT": endpoint, "SOUK_MYSQL_SECRET": variables("SOUK_MYSQL_SECRET"),
+                "SOUK_MONGODB_ENDPOINT": variables("SOUK_MONGODB_ENDPOINT"), "SOUK_MONGODB_SECRET": variables("SOUK_MONGODB_SECRET"),
+                "POWERTOOLS_SERVICE_NAME": "souk", "POWERTOOLS_LOG_LEVEL": "INFO", "SOUK_STAGE": "local",
+                "AWS_REGION": stage.region,
+            } },
+        } },
+        "Migration": { "Type": "Custom::Migration", "Properties": {
+            "ServiceToken": { "Fn::GetAtt": ["Migrate", "Arn"] }, "ServiceTimeout": 60, "Release": release,
+        } },
+        "Code": { "Type": "AWS::SSM::Parameter", "DependsOn": "Migration", "Properties": {
+            "Name": "/souk-test/code", "Type": "String", "Value": release,
+        } },
+    } })
+}
