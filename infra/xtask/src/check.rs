@@ -10,7 +10,7 @@ use crate::tools::Tools;
 use crate::workspace::Workspace;
 
 /// Every CloudFormation template, from the root of the checkout.
-const TEMPLATES: [&str; 2] = ["template.yaml", "infra/stores.yaml"];
+const TEMPLATES: [&str; 3] = ["template.yaml", "infra/stores.yaml", "infra/monitoring.yaml"];
 
 /// Runs all checks, also after one has failed; returns 0 if none did.
 pub fn check(workspace: &Workspace) -> Result<u8> {

@@ -102,10 +102,11 @@ impl Deployer<'_> {
     }
 
     /// The machine's own architecture: its binaries run here.
-    fn overrides(&self) -> [String; 3] {
+    fn overrides(&self) -> [String; 4] {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         [
             format!("Stage={STAGE}"),
+            "Size=local".to_owned(),
             format!("Architecture={architecture}"),
             format!("AddressLimitFactor={}", self.stage.address_limit_factor),
         ]

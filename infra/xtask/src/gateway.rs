@@ -33,10 +33,6 @@ pub fn sync(aws: &Aws) -> Result<String> {
             aws.create_route(&api, route)?;
         }
     }
-    let cors = &body["x-amazon-apigateway-cors"];
-    if !cors.is_null() {
-        aws.put_cors(&api, cors)?;
-    }
     Ok(api)
 }
 
