@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tests::{
     Stage, aws,
     declared::{Trigger, declared},
@@ -46,6 +48,21 @@ fn the_app_stack_reads_what_the_stores_stack_makes() {
     let mut made = made(&Template::read_from(STORES));
     assert!(made.remove(ONLY_OF_STORES));
     assert_eq!(made, read);
+}
+
+#[test]
+fn the_addresses_of_the_stores_are_ones_that_their_clients_read() {
+    let template = Template::read_from(STORES);
+    let address = |id: &str| {
+        let (_, parameter) = template.resources("AWS::SSM::Parameter").find(|(found, _)| *found == id).unwrap();
+        let serde_yaml_ng::Value::Tagged(value) = &parameter["Properties"]["Value"] else { panic!("{id}: not a !Sub") };
+        let (before, rest) = value.value.as_str().unwrap().split_once("${").unwrap();
+        format!("{before}store.example{}", rest.split_once('}').unwrap().1)
+    };
+    let mysql: MySqlConnectOptions = address("MysqlEndpointParameter").parse().unwrap();
+    assert!(matches!(mysql.get_ssl_mode(), MySqlSslMode::VerifyIdentity));
+    let redis = address("RedisEndpointParameter").into_connection_info().unwrap();
+    assert!(matches!(redis.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
 }
 
 #[test]
