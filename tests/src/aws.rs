@@ -101,12 +101,27 @@ pub fn json_call(service: &str, target: &str, body: &Value) -> Value {
 /// When it fails.
 #[must_use]
 pub fn query_call(service: &str, parameters: &[(&str, &str)]) -> String {
+    try_query_call(service, parameters).unwrap()
+}
+
+/// As [`query_call`].
+///
+/// # Errors
+/// The reply that says what was wrong with the call.
+///
+/// # Panics
+/// When there is no reply.
+pub fn try_query_call(service: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
     let headers = [("content-type", "application/x-www-form-urlencoded")];
-    send(service, "POST", "/", &headers, serde_urlencoded::to_string(parameters).unwrap())
+    try_send(service, "POST", "/", &headers, serde_urlencoded::to_string(parameters).unwrap())
+}
+
+fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> String {
+    try_send(service, method, path, headers, body).unwrap_or_else(|text| panic!("{method} {path}: {text}"))
 }
 
 /// MiniStack reads who is calling but verifies no signature.
-fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> String {
+fn try_send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Result<String, String> {
     let stage = Stage::get();
     let scope = format!("{}/20260101/{}/{service}/aws4_request", stage.access_key_id, stage.region);
     let mut request = Request::builder()
@@ -118,6 +133,5 @@ fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body:
     }
     let mut response = stage.agent.run(request.body(body).unwrap()).unwrap();
     let text = response.body_mut().read_to_string().unwrap();
-    assert!(response.status().is_success(), "{method} {path}: {text}");
-    text
+    if response.status().is_success() { Ok(text) } else { Err(text) }
 }

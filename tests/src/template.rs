@@ -38,7 +38,16 @@ impl Template {
     /// When it is not there or is not YAML.
     #[must_use]
     pub fn read() -> Self {
-        Self::parse(&fs::read_to_string(repository().join("template.yaml")).unwrap())
+        Self::read_from("template.yaml")
+    }
+
+    /// Reads one of the repository's templates.
+    ///
+    /// # Panics
+    /// When it is not there or is not YAML.
+    #[must_use]
+    pub fn read_from(path: &str) -> Self {
+        Self::parse(&fs::read_to_string(repository().join(path)).unwrap())
     }
 
     /// Reads a template.
@@ -118,7 +127,35 @@ impl Template {
         Ok(properties)
     }
 
-    fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
+    /// The value of a mapping.
+    ///
+    /// # Panics
+    /// When it is not there or is not a number.
+    #[must_use]
+    pub fn mapped(&self, mapping: &str, key: &str, name: &str) -> u64 {
+        let value = self.root["Mappings"][mapping][key][name].as_u64();
+        value.unwrap_or_else(|| panic!("no number {name} in {mapping} for {key}"))
+    }
+
+    /// Every text in the template, wherever it is, without what is read from its tag.
+    #[must_use]
+    pub fn texts(&self) -> Vec<&str> {
+        fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::String(text) => found.push(text),
+                Value::Sequence(values) => values.iter().for_each(|value| collect(value, found)),
+                Value::Mapping(members) => members.values().for_each(|value| collect(value, found)),
+                Value::Tagged(tagged) => collect(&tagged.value, found),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        collect(&self.root, &mut found);
+        found
+    }
+
+    /// Every resource of a type, by its logical id.
+    pub fn resources(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
         let resources = self.root["Resources"].as_mapping().into_iter().flatten();
         resources
             .filter(move |(_, resource)| resource["Type"] == kind)
@@ -135,6 +172,7 @@ impl Template {
                 "CodeUri",
                 "MemorySize",
                 "Timeout",
+                "ReservedConcurrentExecutions",
                 "Environment",
                 "Policies",
                 "Events",
@@ -142,6 +180,10 @@ impl Template {
             ],
         )?;
         let mut drift = Vec::new();
+        // The others have what Globals says. The authorizer is asked before each of their requests.
+        let concurrency = if self.is_authorizer(id) { "!Ref AWS::NoValue" } else { "" };
+        let found = text(&properties["ReservedConcurrentExecutions"]);
+        drift.extend(expect("ReservedConcurrentExecutions", &found, concurrency).err());
         drift.extend(expect("its logical id", id, &pascal(name)).err());
         let function_name = text(&properties["FunctionName"]);
         drift.extend(expect("FunctionName", &function_name, &format!("!Sub souk-${{Stage}}-{name}")).err());
@@ -195,6 +237,7 @@ impl Template {
 pub struct Alarm {
     pub namespace: String,
     pub metric: String,
+    pub statistic: String,
     /// The one dimension's name and value.
     pub dimension: (String, String),
     /// It goes off above this.
@@ -209,6 +252,7 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
     only(
         properties,
         &[
+            "AlarmName",
             "AlarmDescription",
             "Namespace",
             "MetricName",
@@ -222,7 +266,6 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
             "AlarmActions",
         ],
     )?;
-    expect("Statistic", &text(&properties["Statistic"]), "Maximum")?;
     expect("Period", &text(&properties["Period"]), "60")?;
     expect("ComparisonOperator", &text(&properties["ComparisonOperator"]), "GreaterThanThreshold")?;
     let told = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
@@ -232,6 +275,7 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
     Ok(Alarm {
         namespace: text(&properties["Namespace"]),
         metric: text(&properties["MetricName"]),
+        statistic: text(&properties["Statistic"]),
         dimension: (text(&dimension["Name"]), text(&dimension["Value"])),
         threshold: properties["Threshold"].as_u64().ok_or("no Threshold")?,
         missing_data: text(&properties["TreatMissingData"]),

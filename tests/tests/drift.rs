@@ -133,6 +133,12 @@ fn planted_drift_is_found() {
             "Value: !GetAtt EmailQueue.QueueName",
         ),
         ("an alarm that is late", "Threshold: 0", "Threshold: 10"),
+        ("an alarm that counts otherwise", "Statistic: Sum", "Statistic: Average"),
+        (
+            "a function with a limit of its own",
+            "CodeUri: target/lambda/health/\n",
+            "CodeUri: target/lambda/health/\n      ReservedConcurrentExecutions: 1\n",
+        ),
         ("a lag that nobody measures", "MetricName: OutboxLagSeconds", "MetricName: OutboxLag"),
         (
             "an alarm too few",
@@ -226,11 +232,12 @@ fn expected_value(variable: &str) -> String {
     }
 }
 
-/// Two alarms for every queue that is consumed, and one for the outboxes.
+/// Two alarms for every queue that is consumed, one for the outboxes, and the one that takes a deployment back.
 fn expected_alarms() -> BTreeMap<String, Alarm> {
     let alarm = |namespace: &str, metric: &str, dimension: (&str, String), threshold, missing_data: &str| Alarm {
         namespace: namespace.to_owned(),
         metric: metric.to_owned(),
+        statistic: "Maximum".to_owned(),
         dimension: (dimension.0.to_owned(), dimension.1),
         threshold,
         missing_data: missing_data.to_owned(),
@@ -240,7 +247,9 @@ fn expected_alarms() -> BTreeMap<String, Alarm> {
         alarm("AWS/SQS", metric, dimension, threshold, "notBreaching")
     };
     let lag = alarm("souk", "OutboxLagSeconds", ("stage", "!Ref Stage".into()), 300, "breaching");
-    let mut alarms = BTreeMap::from([("OutboxLagAlarm".to_owned(), lag)]);
+    let faults = alarm("AWS/ApiGateway", "5xx", ("ApiId", "!Ref Api".into()), 5, "notBreaching");
+    let faults = Alarm { statistic: "Sum".to_owned(), ..faults };
+    let mut alarms = BTreeMap::from([("OutboxLagAlarm".to_owned(), lag), ("ApiFaultsAlarm".to_owned(), faults)]);
     for declared in declared().values() {
         let Trigger::Queue { name, .. } = &declared.trigger else { continue };
         let name = tests::declared::pascal(name);

@@ -9,6 +9,9 @@ use crate::progress::{self, say};
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
+/// Every CloudFormation template, from the root of the checkout.
+const TEMPLATES: [&str; 3] = ["template.yaml", "infra/stores.yaml", "infra/monitoring.yaml"];
+
 /// Runs all checks, also after one has failed; returns 0 if none did.
 pub fn check(workspace: &Workspace) -> Result<u8> {
     let tools = Tools::of_check(workspace)?;
@@ -40,8 +43,11 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(&'static str, Command)
     let mut deny = Command::new(tools.program("cargo-deny"));
     // Advisories come from a database on the network; CI that has one runs `cargo deny check advisories` too.
     deny.args(["check", "bans", "licenses", "sources"]).current_dir(&workspace.root);
-    let mut lint = Command::new(tools.program("cfn-lint"));
-    lint.arg(workspace.template()).current_dir(&workspace.root);
+    let on_templates = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(tools.program(program));
+        command.args(arguments).args(TEMPLATES).current_dir(&workspace.root);
+        command
+    };
     vec![
         ("formatting", cargo(&["fmt", "--all", "--check"])),
         (
@@ -49,7 +55,16 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(&'static str, Command)
             cargo(&["clippy", "--workspace", "--all-targets", "--profile", "stage", "--", "--deny", "warnings"]),
         ),
         ("dependencies (bans, licences, sources; advisories need a network and are not looked at)", deny),
-        ("template.yaml", lint),
+        // It also runs SAM's own transformation, which is all that `sam validate --lint` does.
+        (
+            "templates: cfn-lint, with its serverless rules",
+            on_templates("cfn-lint", &["-a", "cfn_lint_serverless.rules", "--"]),
+        ),
+        ("templates: checkov", on_templates("checkov", &["--config-file", ".checkov.yaml", "--file"])),
+        (
+            "templates: our own rules (infra/guard)",
+            on_templates("python", &["infra/local/check_guard.py", "infra/guard/souk.guard"]),
+        ),
         (
             "openapi.json",
             cargo(&["run", "--quiet", "--profile", "stage", "--package", "tools", "--", "openapi", "--check"]),

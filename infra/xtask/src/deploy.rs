@@ -21,6 +21,8 @@ use crate::stage::{STACK, STAGE, Stage};
 use crate::tools::Tools;
 
 const RECORD: &str = "/xtask/deployment";
+/// What queues and schedules call a function by (`AutoPublishAlias` in the template).
+const ALIAS: &str = "live";
 
 pub struct Deployer<'a> {
     pub stage: &'a Stage,
@@ -68,6 +70,10 @@ impl Deployer<'_> {
 
     fn deploy(&self) -> Result<()> {
         progress::step("sam deploy", || self.sam())?;
+        // A deployment is all at once here, and new code or keys come without one as well: nothing may hold on to a version.
+        for function in self.stage.workspace.functions()? {
+            self.aws.follow_latest(&function_name(&function), ALIAS)?;
+        }
         // A function that already runs has opened its stores with the rights it had before.
         Process::new(ministack::NAME, &self.stage.dir).end_children()
     }

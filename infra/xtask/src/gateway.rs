@@ -33,10 +33,6 @@ pub fn sync(aws: &Aws) -> Result<String> {
             aws.create_route(&api, route)?;
         }
     }
-    let cors = &body["x-amazon-apigateway-cors"];
-    if !cors.is_null() {
-        aws.put_cors(&api, cors)?;
-    }
     Ok(api)
 }
 
@@ -92,12 +88,14 @@ fn function_arn(uri: &Value, resources: &BTreeMap<String, String>) -> Result<Str
     Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
 }
 
-/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}` or in `${ID.Arn}`, wherever in the value it is.
+/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}`, in `${ID.Arn}` or in `${IDAliaslive}`, wherever in the value it is. The alias
+/// itself is not what is called: here it would only lead to what runs anyway.
 fn referred_resource(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => {
-            let (before, _) = text.split_once(".Arn}")?;
-            before.rsplit_once("${").map(|(_, logical)| logical.to_owned())
+            let (reference, _) = text.rsplit_once("${")?.1.split_once('}')?;
+            let logical = reference.strip_suffix(".Arn").or_else(|| reference.strip_suffix("Aliaslive"));
+            logical.map(str::to_owned)
         }
         Value::Array(items) => items.iter().find_map(referred_resource),
         Value::Object(fields) => match fields.get("Fn::GetAtt") {
@@ -117,10 +115,12 @@ mod tests {
     use super::{referred_resource, routes};
 
     #[test]
-    fn the_function_is_found_in_either_form() {
+    fn the_function_is_found_in_every_form() {
         let sub = json!({"Fn::Sub": "arn:${AWS::Partition}:x/functions/${OrdersPlace.Arn}/invocations"});
         let get = json!({"Fn::Sub": ["x/${F}/y", {"F": {"Fn::GetAtt": ["Authorizer", "Arn"]}}]});
+        let alias = json!({"Fn::Sub": "arn:${AWS::Partition}:x/functions/${OrdersListAliaslive}/invocations"});
         assert_eq!(referred_resource(&sub).as_deref(), Some("OrdersPlace"));
+        assert_eq!(referred_resource(&alias).as_deref(), Some("OrdersList"));
         assert_eq!(referred_resource(&get).as_deref(), Some("Authorizer"));
         assert_eq!(referred_resource(&json!("http://example")), None);
     }

@@ -86,10 +86,6 @@ impl Aws {
         self.api(&Method::DELETE, api, &format!("routes/{id}"), None).map(drop)
     }
 
-    pub fn put_cors(&self, api: &str, cors: &Value) -> Result<()> {
-        self.api(&Method::PATCH, api, "", Some(&json!({"corsConfiguration": cors}))).map(drop)
-    }
-
     /// The id of the integration with a function, made if there is none yet.
     fn integration(&self, api: &str, function: &str) -> Result<String> {
         let existing = self.list(api, "integrations")?.into_iter().find(|found| found["integrationUri"] == function);

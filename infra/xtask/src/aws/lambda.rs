@@ -46,6 +46,12 @@ impl Aws {
         self.rest("lambda", &Method::PUT, &path, Some(&json!({"S3Bucket": BUCKET, "S3Key": key}))).map(drop)
     }
 
+    /// Has an alias of a function lead to whatever its code is at the time.
+    pub fn follow_latest(&self, function: &str, alias: &str) -> Result<()> {
+        let path = format!("/2015-03-31/functions/{function}/aliases/{alias}");
+        self.rest("lambda", &Method::PUT, &path, Some(&json!({"FunctionVersion": "$LATEST"}))).map(drop)
+    }
+
     /// Calls a function and waits for what it returns, be that a reply or an error object.
     pub fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
         let path = format!("/2015-03-31/functions/{function}/invocations");

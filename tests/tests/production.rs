@@ -1,0 +1,457 @@
+//! The stacks around `template.yaml`: they name the same things, they fit each other in size, and they can be created, changed and
+//! deleted, as far as the stage's AWS knows their parts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::{Duration, Instant},
+};
+
+use redis::{ConnectionAddr, IntoConnectionInfo};
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use tests::{
+    Stage, aws,
+    declared::{Trigger, declared},
+    template::{Template, repository},
+};
+
+const STORES: &str = "infra/stores.yaml";
+const MONITORING: &str = "infra/monitoring.yaml";
+const SIZES: [&str; 3] = ["demo", "small", "large"];
+
+/// What `template.yaml` reads and no stack makes: the keys of access tokens (docs/KEYS.md).
+const MADE_OTHERWISE: [&str; 2] = ["parameter token/public-keys", "secret token-signing-key"];
+/// What `stores.yaml` makes for itself.
+const ONLY_OF_STORES: &str = "secret redis-authorizer";
+
+/// Types that MiniStack does not know. `what_the_stage_is_said_not_to_know_it_refuses` says when one can go.
+const UNKNOWN_TYPES: [&str; 8] = [
+    "AWS::CloudWatch::CompositeAlarm",
+    "AWS::EC2::EIP",
+    "AWS::EC2::FlowLog",
+    "AWS::EC2::NatGateway",
+    "AWS::EC2::SecurityGroupEgress",
+    "AWS::RDS::DBProxy",
+    "AWS::RDS::DBProxyTargetGroup",
+    "AWS::SecretsManager::RotationSchedule",
+];
+/// The mark of an alarm that computes with metrics, which MiniStack does not either.
+const METRIC_MATH: &str = "\n      Metrics:\n";
+
+#[test]
+fn the_app_stack_reads_what_the_stores_stack_makes() {
+    let mut read = names(&Template::read());
+    for name in MADE_OTHERWISE {
+        assert!(read.remove(name), "template.yaml does not read the {name}");
+    }
+    let mut made = made(&Template::read_from(STORES));
+    assert!(made.remove(ONLY_OF_STORES));
+    assert_eq!(made, read);
+}
+
+#[test]
+fn the_addresses_of_the_stores_are_ones_that_their_clients_read() {
+    let template = Template::read_from(STORES);
+    let address = |id: &str| {
+        let (_, parameter) = template.resources("AWS::SSM::Parameter").find(|(found, _)| *found == id).unwrap();
+        let serde_yaml_ng::Value::Tagged(value) = &parameter["Properties"]["Value"] else { panic!("{id}: not a !Sub") };
+        let (before, rest) = value.value.as_str().unwrap().split_once("${").unwrap();
+        format!("{before}store.example{}", rest.split_once('}').unwrap().1)
+    };
+    let mysql: MySqlConnectOptions = address("MysqlEndpointParameter").parse().unwrap();
+    assert!(matches!(mysql.get_ssl_mode(), MySqlSslMode::VerifyIdentity));
+    let redis = address("RedisEndpointParameter").into_connection_info().unwrap();
+    assert!(matches!(redis.addr(), ConnectionAddr::TcpTls { insecure: false, .. }));
+}
+
+#[test]
+fn the_functions_of_each_size_find_room_in_its_stores() {
+    let (app, stores) = (Template::read(), Template::read_from(STORES));
+    let functions = declared();
+    let using = |store: &str| {
+        let variable = format!("SOUK_{store}_ENDPOINT");
+        u64::try_from(functions.values().filter(|function| function.environment.contains(&variable)).count()).unwrap()
+    };
+    for size in SIZES {
+        let each = app.mapped("Sizes", size, "Concurrency");
+
+        let (needed, allowed) = (each * using("MYSQL"), stores.mapped("Sizes", size, "MysqlConnections") * 9 / 10);
+        assert!(needed <= allowed, "{size}: {needed} connections to MySQL, whose proxy opens {allowed}");
+
+        // The driver opens a second one, to look after the server.
+        let (needed, allowed) = (2 * each * using("MONGODB"), mongodb_connections(size));
+        assert!(needed <= allowed, "{size}: {needed} connections to DocumentDB, which is to have {allowed}");
+
+        let (needed, allowed) = (each * using("REDIS"), 65_000 / 2);
+        assert!(needed <= allowed, "{size}: {needed} connections to Redis, whose other half is the authorizer's");
+
+        for (consumer, concurrency) in consumers(&app) {
+            assert!(concurrency <= each, "{size}: {consumer} would be throttled, and its messages given up unread");
+        }
+    }
+}
+
+/// A quota of 1,000, which AWS gives most accounts, leaves 900 to divide. What is larger has to ask for more (docs/OPERATIONS.md).
+#[test]
+fn all_but_the_largest_fit_a_usual_account() {
+    let functions = u64::try_from(declared().len() - 1).unwrap();
+    for size in ["demo", "small"] {
+        let needed = functions * Template::read().mapped("Sizes", size, "Concurrency");
+        assert!(needed <= 900, "{size}: {needed} environments are reserved");
+    }
+}
+
+#[test]
+fn alarms_go_off_at_nine_tenths_of_what_the_stores_allow() {
+    let (stores, monitoring) = (Template::read_from(STORES), Template::read_from(MONITORING));
+    for size in SIZES {
+        let of = |template: &Template, name: &str| template.mapped("Sizes", size, name);
+        assert_eq!(of(&monitoring, "MysqlConnections"), of(&stores, "MysqlConnections") * 9 / 10, "{size}");
+        assert_eq!(of(&monitoring, "MysqlStorage"), of(&stores, "MysqlStorage") * (1 << 30) / 10, "{size}");
+        assert_eq!(of(&monitoring, "MongodbConnections"), mongodb_connections(size) * 9 / 10, "{size}");
+    }
+}
+
+/// The dashboard finds routes by the API, functions and queues by what their names begin with; the drift test knows the names.
+#[test]
+fn the_dashboard_is_json_and_looks_for_everything_there_is() {
+    let template = Template::read_from(MONITORING);
+    let (_, dashboard) = template.resources("AWS::CloudWatch::Dashboard").next().unwrap();
+    let body = match &dashboard["Properties"]["DashboardBody"] {
+        serde_yaml_ng::Value::Tagged(tagged) => tagged.value.as_str().unwrap().to_owned(),
+        other => panic!("not a text with !Sub: {other:?}"),
+    };
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let widgets = body["widgets"].as_array().unwrap();
+    let searches: Vec<&str> = widgets
+        .iter()
+        .filter_map(|widget| widget["properties"]["metrics"].as_array())
+        .flatten()
+        .filter_map(|metric| metric[0]["expression"].as_str())
+        .collect();
+    for (what, metrics) in [
+        (
+            r#"{AWS/ApiGateway,ApiId,Method,Resource,Stage} ApiId="${ApiId}""#,
+            ["Count", "4xx", "5xx", "Latency"].as_slice(),
+        ),
+        (
+            r#"{AWS/Lambda,FunctionName} FunctionName="souk-${Stage}""#,
+            &["Errors", "Throttles", "ConcurrentExecutions", "Duration"],
+        ),
+        (
+            r#"{AWS/SQS,QueueName} QueueName="souk-${Stage}""#,
+            &["ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"],
+        ),
+    ] {
+        for metric in metrics {
+            let search = format!(r#"{what} MetricName="{metric}""#);
+            assert!(searches.iter().any(|found| found.contains(&search)), "nothing shows {search}");
+        }
+    }
+}
+
+#[test]
+fn what_the_stage_is_said_not_to_know_it_refuses() {
+    for kind in UNKNOWN_TYPES {
+        let stack = Stack::new("unknown");
+        let refusal = stack.create(&format!("Resources:\n  It:\n    Type: {kind}\n"), &[]);
+        let refusal = refusal.err().unwrap_or_else(|| stack.wait());
+        let events = stack.events();
+        let is_unknown =
+            refusal.contains("Unrecognized resource types") || events.contains("Unsupported resource type");
+        assert!(is_unknown, "{kind}: {refusal}");
+    }
+    let (head, resources) = split(&text(MONITORING));
+    let (_, alarm) = resources.iter().find(|(_, resource)| resource.contains(METRIC_MATH)).unwrap();
+    let stack = Stack::new("unknown");
+    stack.create(&format!("{head}{alarm}"), &[("ApiId", "none")]).unwrap();
+    assert_ne!(stack.wait(), "CREATE_COMPLETE");
+    assert!(stack.events().contains("metric math"));
+}
+
+#[test]
+fn the_stores_stack_is_created_changed_and_deleted() {
+    let (template, left_out) = known_part(&text(STORES));
+    assert_eq!(
+        left_out,
+        [
+            "FlowLogs",
+            "FunctionsToMongodb",
+            "FunctionsToMysqlProxy",
+            "FunctionsToRedis",
+            "MongodbSecretRotation",
+            "MysqlEndpointParameter", // it says where the proxy is
+            "MysqlProxy",
+            "MysqlProxyTarget",
+            "MysqlProxyToMysql",
+            "MysqlSecretRotation",
+            "Nat",
+            "NatAddress",
+            "NatRoute",
+            "RotationToMongodb",
+            "RotationToMysql",
+        ]
+    );
+    let stack = Stack::new("stores");
+    let usual =
+        [("Stage", "drill"), ("EmailSender", "Souk <no-reply@souk.example>"), ("EmailIdentity", "souk.example")];
+    let large = [usual[0], usual[1], usual[2], ("Size", "large")];
+
+    stack.create(&template, &usual).unwrap();
+    assert_eq!(stack.wait(), "CREATE_COMPLETE", "{}", stack.events());
+    let made = made(&Template::read_from(STORES));
+    let parameters = made.iter().filter_map(|name| name.strip_prefix("parameter "));
+    let expected: BTreeSet<String> =
+        parameters.filter(|name| *name != "mysql/endpoint").map(|name| format!("/souk/drill/{name}")).collect();
+    assert_eq!(parameters_of_drill(), expected);
+    for name in ["mysql", "mongodb", "redis"] {
+        let secret = secret_of_drill(name);
+        assert!(secret["username"].is_string() && secret["password"].is_string(), "{name}");
+    }
+    assert!(secret_of_drill("mac-key")["key"].is_string());
+
+    assert!(stack.update(&template, &usual).unwrap_err().contains("No updates are to be performed"));
+    stack.update(&template, &large).unwrap();
+    assert_eq!(stack.wait(), "UPDATE_COMPLETE", "{}", stack.events());
+
+    // As docs/OPERATIONS.md says: databases are protected until somebody says otherwise.
+    let unprotected = template.replace("DeletionProtection: true", "DeletionProtection: false");
+    stack.update(&unprotected, &large).unwrap();
+    assert_eq!(stack.wait(), "UPDATE_COMPLETE", "{}", stack.events());
+    stack.delete();
+    assert_eq!(stack.wait(), "gone", "{}", stack.events());
+    assert_eq!(parameters_of_drill(), BTreeSet::new());
+    // Kept on purpose, for whoever restores a snapshot.
+    for name in ["mysql", "mongodb", "mac-key"] {
+        let body = json!({ "SecretId": format!("souk/drill/{name}"), "ForceDeleteWithoutRecovery": true });
+        let _ = aws::json_call("secretsmanager", "secretsmanager.DeleteSecret", &body);
+    }
+}
+
+#[test]
+fn the_monitoring_stack_is_created_changed_and_deleted() {
+    let (template, left_out) = known_part(&text(MONITORING));
+    assert_eq!(
+        left_out,
+        [
+            "ErrorBudgetFastBurnAlarm",
+            "ErrorBudgetSlowBurnAlarm",
+            "FastBurnLong",
+            "FastBurnShort",
+            "SlowBurnLong",
+            "SlowBurnShort",
+        ]
+    );
+    let stack = Stack::new("monitoring");
+    let api = Stage::get().api_host.split('.').next().unwrap();
+    let usual = [("Stage", "local"), ("ApiId", api)];
+    let stricter = [usual[0], usual[1], ("SlowMilliseconds", "500")];
+    stack.create(&template, &usual).unwrap();
+    assert_eq!(stack.wait(), "CREATE_COMPLETE", "{}", stack.events());
+    assert!(stack.update(&template, &usual).unwrap_err().contains("No updates are to be performed"));
+    stack.update(&template, &stricter).unwrap();
+    assert_eq!(stack.wait(), "UPDATE_COMPLETE", "{}", stack.events());
+    stack.delete();
+    assert_eq!(stack.wait(), "gone", "{}", stack.events());
+}
+
+/// Half of what AWS allows a serverless instance of the same memory (250 connections for each GiB: "Amazon DocumentDB serverless
+/// instance limits"): the classes of these sizes have 4, 16 and 64 GiB, and limits of their own that are lower than that.
+fn mongodb_connections(size: &str) -> u64 {
+    match size {
+        "demo" => 500,
+        "small" => 2_000,
+        "large" => 8_000,
+        _ => panic!("no such size: {size}"),
+    }
+}
+
+/// Every consumer, and how many environments its queue may start.
+fn consumers(app: &Template) -> BTreeMap<String, u64> {
+    let is_consumer = |name: &str| declared().get(name).is_some_and(|of| matches!(of.trigger, Trigger::Queue { .. }));
+    let names: BTreeMap<String, String> =
+        declared().into_keys().map(|name| (tests::declared::pascal(&name), name)).collect();
+    app.resources("AWS::Serverless::Function")
+        .filter(|(id, _)| names.get(*id).is_some_and(|name| is_consumer(name)))
+        .map(|(id, function)| {
+            let queue = &function["Properties"]["Events"]["Queue"]["Properties"];
+            (id.to_owned(), queue["ScalingConfig"]["MaximumConcurrency"].as_u64().expect("a limit"))
+        })
+        .collect()
+}
+
+/// The parameters and secrets that a template speaks of, by what follows the stage in their names.
+fn names(template: &Template) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for text in template.texts() {
+        for (kind, before) in [
+            ("parameter", "{{resolve:ssm:/souk/${Stage}/"),
+            ("secret", "{{resolve:secretsmanager:souk/${Stage}/"),
+            ("secret", ":secret:souk/${Stage}/"),
+        ] {
+            for after in text.split(before).skip(1) {
+                let name = after.split([':', '}']).next().unwrap_or_default().trim_end_matches("-??????");
+                found.insert(format!("{kind} {name}"));
+            }
+        }
+    }
+    found
+}
+
+/// The parameters and secrets that a template makes, by what follows the stage in their names.
+fn made(template: &Template) -> BTreeSet<String> {
+    let kinds = [
+        ("parameter", "AWS::SSM::Parameter", "/souk/${Stage}/"),
+        ("secret", "AWS::SecretsManager::Secret", "souk/${Stage}/"),
+    ];
+    let mut found = BTreeSet::new();
+    for (kind, resource_type, prefix) in kinds {
+        for (id, resource) in template.resources(resource_type) {
+            let name = match &resource["Properties"]["Name"] {
+                serde_yaml_ng::Value::Tagged(tagged) => tagged.value.as_str().unwrap_or_default(),
+                _ => panic!("{id}: its name is not a !Sub"),
+            };
+            let name = name.strip_prefix(prefix).unwrap_or_else(|| panic!("{id} is called {name}"));
+            found.insert(format!("{kind} {name}"));
+        }
+    }
+    found
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap()
+}
+
+/// A template's text up to its resources, and each resource's own.
+fn split(template: &str) -> (String, Vec<(String, String)>) {
+    let (head, body) = template.split_once("\nResources:\n").unwrap();
+    let mut resources: Vec<(String, String)> = Vec::new();
+    for line in body.split_inclusive('\n') {
+        let id = line.strip_prefix("  ").filter(|line| line.starts_with(char::is_alphabetic)).map(str::trim_end);
+        match (id.and_then(|id| id.strip_suffix(':')), resources.last_mut()) {
+            (Some(id), _) => resources.push((id.to_owned(), line.to_owned())),
+            (None, Some((_, resource))) => resource.push_str(line),
+            (None, None) => {}
+        }
+    }
+    (format!("{head}\nResources:\n"), resources)
+}
+
+/// The part of a template that MiniStack knows, and the resources that are left out: those it does not know, and whatever cannot be
+/// without them.
+fn known_part(template: &str) -> (String, Vec<String>) {
+    let (head, resources) = split(template);
+    let is_unknown = |resource: &str| {
+        let kind = resource.lines().find_map(|line| line.strip_prefix("    Type: ")).unwrap_or_default();
+        UNKNOWN_TYPES.contains(&kind) || resource.contains(METRIC_MATH)
+    };
+    let unknown = resources.iter().filter(|(_, resource)| is_unknown(resource)).map(|(id, _)| id.clone());
+    let mut left_out: BTreeSet<String> = unknown.collect();
+    loop {
+        let needs = |resource: &str, id: &str| {
+            let references = [format!("!Ref {id}"), format!("!GetAtt {id}"), format!("${{{id}")];
+            references.iter().any(|reference| {
+                let ends = |after: &str| !after.starts_with(char::is_alphanumeric);
+                resource.split(reference.as_str()).skip(1).any(ends)
+            })
+        };
+        let more: Vec<String> = resources
+            .iter()
+            .filter(|(id, resource)| !left_out.contains(id) && left_out.iter().any(|gone| needs(resource, gone)))
+            .map(|(id, _)| id.clone())
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        left_out.extend(more);
+    }
+    let kept = resources.iter().filter(|(id, _)| !left_out.contains(id)).map(|(_, resource)| resource.as_str());
+    (head + &kept.collect::<String>(), left_out.into_iter().collect())
+}
+
+fn parameters_of_drill() -> BTreeSet<String> {
+    let body = json!({ "Path": "/souk/drill", "Recursive": true });
+    let mut found = BTreeSet::new();
+    let mut next = Value::Null;
+    loop {
+        let mut body = body.clone();
+        if next.is_string() {
+            body["NextToken"] = next;
+        }
+        let reply = aws::json_call("ssm", "AmazonSSM.GetParametersByPath", &body);
+        let names =
+            reply["Parameters"].as_array().into_iter().flatten().filter_map(|parameter| parameter["Name"].as_str());
+        found.extend(names.map(str::to_owned));
+        next = reply["NextToken"].clone();
+        if !next.is_string() {
+            return found;
+        }
+    }
+}
+
+fn secret_of_drill(name: &str) -> Value {
+    let body = json!({ "SecretId": format!("souk/drill/{name}") });
+    let reply = aws::json_call("secretsmanager", "secretsmanager.GetSecretValue", &body);
+    serde_json::from_str(reply["SecretString"].as_str().unwrap()).unwrap()
+}
+
+/// A stack of this test run.
+struct Stack {
+    name: String,
+}
+
+impl Stack {
+    fn new(what: &str) -> Self {
+        Self { name: format!("{what}-{}", uuid::Uuid::now_v7().simple()) }
+    }
+
+    fn create(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        self.call("CreateStack", template, parameters)
+    }
+
+    fn update(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        self.call("UpdateStack", template, parameters)
+    }
+
+    fn delete(&self) {
+        let _ = aws::query_call("cloudformation", &[("Action", "DeleteStack"), ("StackName", &self.name)]);
+    }
+
+    fn call(&self, action: &str, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        let mut form = vec![
+            ("Action".to_owned(), action.to_owned()),
+            ("StackName".to_owned(), self.name.clone()),
+            ("TemplateBody".to_owned(), template.to_owned()),
+            ("Capabilities.member.1".to_owned(), "CAPABILITY_NAMED_IAM".to_owned()),
+            ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND".to_owned()),
+        ];
+        for (index, (name, value)) in (1..).zip(parameters) {
+            form.push((format!("Parameters.member.{index}.ParameterKey"), (*name).to_owned()));
+            form.push((format!("Parameters.member.{index}.ParameterValue"), (*value).to_owned()));
+        }
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        aws::try_query_call("cloudformation", &form)
+    }
+
+    /// Waits until nothing more happens; what has become of the stack.
+    fn wait(&self) -> String {
+        let start = Instant::now();
+        loop {
+            let described = [("Action", "DescribeStacks"), ("StackName", &self.name)];
+            let Ok(reply) = aws::try_query_call("cloudformation", &described) else { return "gone".to_owned() };
+            let status =
+                reply.split("<StackStatus>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default();
+            if !status.ends_with("_IN_PROGRESS") {
+                return status.to_owned();
+            }
+            assert!(start.elapsed() < Duration::from_mins(2), "{}: {status}", self.name);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn events(&self) -> String {
+        let events = [("Action", "DescribeStackEvents"), ("StackName", &self.name)];
+        aws::try_query_call("cloudformation", &events).unwrap_or_default()
+    }
+}
