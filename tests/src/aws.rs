@@ -81,7 +81,7 @@ pub fn wait_for_mail(address: &str, phrase: &str) -> String {
 #[must_use]
 pub fn call(service: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
     let body = body.map(ToString::to_string).unwrap_or_default();
-    let text = send(service, method, path, &[("content-type", "application/json")], body);
+    let text = send(service, method, path, &[("content-type", "application/json")], &body);
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
@@ -92,7 +92,7 @@ pub fn call(service: &str, method: &str, path: &str, body: Option<&Value>) -> Va
 #[must_use]
 pub fn json_call(service: &str, target: &str, body: &Value) -> Value {
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
-    serde_json::from_str(&send(service, "POST", "/", &headers, body.to_string())).unwrap_or(Value::Null)
+    serde_json::from_str(&send(service, "POST", "/", &headers, &body.to_string())).unwrap_or(Value::Null)
 }
 
 /// A call of a service with the query protocol; its reply is XML.
@@ -113,15 +113,24 @@ pub fn query_call(service: &str, parameters: &[(&str, &str)]) -> String {
 /// When there is no reply.
 pub fn try_query_call(service: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
     let headers = [("content-type", "application/x-www-form-urlencoded")];
-    try_send(service, "POST", "/", &headers, serde_urlencoded::to_string(parameters).unwrap())
+    try_send(service, "POST", "/", &headers, serde_urlencoded::to_string(parameters).unwrap().as_bytes())
 }
 
-fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> String {
-    try_send(service, method, path, headers, body).unwrap_or_else(|text| panic!("{method} {path}: {text}"))
+/// Puts a file into a bucket.
+///
+/// # Panics
+/// When it is not taken.
+pub fn upload(bucket: &str, key: &str, content: &[u8]) {
+    let text = try_send("s3", "PUT", &format!("/{bucket}/{key}"), &[], content);
+    text.unwrap_or_else(|text| panic!("{bucket}/{key}: {text}"));
+}
+
+fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
+    try_send(service, method, path, headers, body.as_bytes()).unwrap_or_else(|text| panic!("{method} {path}: {text}"))
 }
 
 /// MiniStack reads who is calling but verifies no signature.
-fn try_send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: String) -> Result<String, String> {
+fn try_send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<String, String> {
     let stage = Stage::get();
     let scope = format!("{}/20260101/{}/{service}/aws4_request", stage.access_key_id, stage.region);
     let mut request = Request::builder()

@@ -9,6 +9,7 @@ pub mod function;
 pub mod people;
 pub mod proxy;
 pub mod queue;
+pub mod stack;
 pub mod stage;
 pub mod template;
 pub mod tokens;

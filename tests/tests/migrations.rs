@@ -5,7 +5,7 @@ use std::{fs, process::Command, thread, time::Duration};
 use serde_json::{Value, json};
 use shared::{ambient::Ambient, store::Mysql};
 use sqlx::{MySqlPool, Row};
-use tests::{Stage, aws, function::Function, template};
+use tests::{Stage, aws, function::Function, stack::Stack, template};
 
 /// A new database, and the variable that leads a function to it.
 async fn database() -> (MySqlPool, [(&'static str, String); 1]) {
@@ -91,29 +91,71 @@ async fn older_code_leaves_alone_what_newer_code_has_done() {
     }
 }
 
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A stack like the app's: a function that migrates, something that depends on it.
-fn stack(bucket: &str, key: &str, endpoint: &str, release: &str) -> Value {
-    let variables = |name: &str| shared::environment::required(name).unwrap();
-    let stage = Stage::get();
-    json!({ "Resources": {
+/// A stack like the app's: a function that migrates, and something that needs what it has done.
+fn stack(endpoint: &str, release: &str) -> String {
+    let variable = |name: &'static str| shared::environment::required(name).unwrap();
+    let configuration = format!("/2015-03-31/functions/{}/configuration", Stage::function("migrate"));
+    let deployed = aws::call("lambda", "GET", &configuration, None);
+    let template = json!({ "Resources": {
         "Migrate": { "Type": "AWS::Lambda::Function", "Properties": {
-            "FunctionName": "souk-test-migrate", "Runtime": "provided.al2023", "Handler": "bootstrap", "Timeout": 60,
-            "Role": aws::call("lambda", "GET", &format!("/2015-03-31/functions/{}/configuration", Stage::function("migrate")), None)["Role"],
-            "Code": { "S3Bucket": bucket, "S3Key": key },
+            "Runtime": "provided.al2023", "Handler": "bootstrap", "Timeout": 60, "Role": deployed["Role"],
+            "Code": { "S3Bucket": BUCKET, "S3Key": KEY },
             "Environment": { "Variables": {
-                "SOUK_MYSQL_ENDPOINT": endpoint, "SOUK_MYSQL_SECRET": variables("SOUK_MYSQL_SECRET"),
-                "SOUK_MONGODB_ENDPOINT": variables("SOUK_MONGODB_ENDPOINT"), "SOUK_MONGODB_SECRET": variables("SOUK_MONGODB_SECRET"),
+                "SOUK_MYSQL_ENDPOINT": endpoint, "SOUK_MYSQL_SECRET": variable("SOUK_MYSQL_SECRET"),
+                "SOUK_MONGODB_ENDPOINT": variable("SOUK_MONGODB_ENDPOINT"),
+                "SOUK_MONGODB_SECRET": variable("SOUK_MONGODB_SECRET"),
                 "POWERTOOLS_SERVICE_NAME": "souk", "POWERTOOLS_LOG_LEVEL": "INFO", "SOUK_STAGE": "local",
-                "AWS_REGION": stage.region,
             } },
         } },
         "Migration": { "Type": "Custom::Migration", "Properties": {
             "ServiceToken": { "Fn::GetAtt": ["Migrate", "Arn"] }, "ServiceTimeout": 60, "Release": release,
         } },
         "Code": { "Type": "AWS::SSM::Parameter", "DependsOn": "Migration", "Properties": {
-            "Name": "/souk-test/code", "Type": "String", "Value": release,
+            "Name": CODE, "Type": "String", "Value": release,
         } },
-    } })
+    } });
+    template.to_string()
+}
+
+/// Stands for the code that needs the migration.
+const CODE: &str = "/souk-test/code";
+const BUCKET: &str = "souk-test-artifacts";
+const KEY: &str = "migrate.zip";
+
+fn code() -> Value {
+    aws::json_call("ssm", "AmazonSSM.GetParameter", &json!({ "Name": CODE }))["Parameter"]["Value"].clone()
+}
+
+/// Puts the function's code where CloudFormation reads it.
+fn upload() {
+    let bootstrap = template::repository().join("target/lambda/migrate/bootstrap");
+    let zip = std::env::temp_dir().join(format!("souk-migrate-{}.zip", std::process::id()));
+    let made = Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).arg(bootstrap).status().unwrap();
+    assert!(made.success());
+    let _ = aws::call("s3", "PUT", &format!("/{BUCKET}"), None);
+    aws::upload(BUCKET, KEY, &fs::read(&zip).unwrap());
+    fs::remove_file(&zip).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_whose_migration_fails_is_taken_back() {
+    let (pool, [(_, endpoint)]) = database().await;
+    upload();
+    let deployment = Stack::new("souk-test-app");
+    deployment.create(&stack(&endpoint, "1"), &[]).unwrap();
+    assert_eq!(deployment.wait(), "CREATE_COMPLETE", "{}", deployment.events());
+    assert_eq!((code(), applied(&pool).await.len()), (json!("1"), files()));
+
+    // There is no such database.
+    deployment.update(&stack(&format!("{endpoint}_2"), "2"), &[]).unwrap();
+    assert_eq!(deployment.wait(), "UPDATE_ROLLBACK_COMPLETE", "{}", deployment.events());
+    assert!(deployment.events().contains("Unknown database"), "{}", deployment.events());
+    assert_eq!(code(), "1");
+
+    deployment.update(&stack(&endpoint, "3"), &[]).unwrap();
+    assert_eq!(deployment.wait(), "UPDATE_COMPLETE", "{}", deployment.events());
+    assert_eq!(code(), "3");
+    deployment.delete();
+    assert_eq!(deployment.wait(), "gone");
+    assert_eq!(applied(&pool).await.len(), files(), "the data stays");
 }

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    time::{Duration, Instant},
 };
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
@@ -13,6 +12,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tests::{
     Stage, aws,
     declared::{Trigger, declared},
+    stack::Stack,
     template::{Template, repository},
 };
 
@@ -394,64 +394,4 @@ fn secret_of_drill(name: &str) -> Value {
     let body = json!({ "SecretId": format!("souk/drill/{name}") });
     let reply = aws::json_call("secretsmanager", "secretsmanager.GetSecretValue", &body);
     serde_json::from_str(reply["SecretString"].as_str().unwrap()).unwrap()
-}
-
-/// A stack of this test run.
-struct Stack {
-    name: String,
-}
-
-impl Stack {
-    fn new(what: &str) -> Self {
-        Self { name: format!("{what}-{}", uuid::Uuid::now_v7().simple()) }
-    }
-
-    fn create(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
-        self.call("CreateStack", template, parameters)
-    }
-
-    fn update(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
-        self.call("UpdateStack", template, parameters)
-    }
-
-    fn delete(&self) {
-        let _ = aws::query_call("cloudformation", &[("Action", "DeleteStack"), ("StackName", &self.name)]);
-    }
-
-    fn call(&self, action: &str, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
-        let mut form = vec![
-            ("Action".to_owned(), action.to_owned()),
-            ("StackName".to_owned(), self.name.clone()),
-            ("TemplateBody".to_owned(), template.to_owned()),
-            ("Capabilities.member.1".to_owned(), "CAPABILITY_NAMED_IAM".to_owned()),
-            ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND".to_owned()),
-        ];
-        for (index, (name, value)) in (1..).zip(parameters) {
-            form.push((format!("Parameters.member.{index}.ParameterKey"), (*name).to_owned()));
-            form.push((format!("Parameters.member.{index}.ParameterValue"), (*value).to_owned()));
-        }
-        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        aws::try_query_call("cloudformation", &form)
-    }
-
-    /// Waits until nothing more happens; what has become of the stack.
-    fn wait(&self) -> String {
-        let start = Instant::now();
-        loop {
-            let described = [("Action", "DescribeStacks"), ("StackName", &self.name)];
-            let Ok(reply) = aws::try_query_call("cloudformation", &described) else { return "gone".to_owned() };
-            let status =
-                reply.split("<StackStatus>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default();
-            if !status.ends_with("_IN_PROGRESS") {
-                return status.to_owned();
-            }
-            assert!(start.elapsed() < Duration::from_mins(2), "{}: {status}", self.name);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn events(&self) -> String {
-        let events = [("Action", "DescribeStackEvents"), ("StackName", &self.name)];
-        aws::try_query_call("cloudformation", &events).unwrap_or_default()
-    }
 }

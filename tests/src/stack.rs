@@ -1,0 +1,90 @@
+//! CloudFormation stacks that a test makes on the stage's AWS.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use shared::ambient::Ambient;
+
+use crate::aws;
+
+/// How long a change may take.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// A stack of this test run.
+pub struct Stack {
+    name: String,
+}
+
+impl Stack {
+    /// One that is not there yet.
+    #[must_use]
+    pub fn new(what: &str) -> Self {
+        Self { name: format!("{what}-{}", Ambient::system().id().simple()) }
+    }
+
+    /// Begins to create it.
+    ///
+    /// # Errors
+    /// What CloudFormation has against the template or its parameters.
+    pub fn create(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        self.call("CreateStack", template, parameters)
+    }
+
+    /// Begins to change it.
+    ///
+    /// # Errors
+    /// As [`Stack::create`], and when there is nothing to change.
+    pub fn update(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        self.call("UpdateStack", template, parameters)
+    }
+
+    /// Begins to delete it.
+    pub fn delete(&self) {
+        let _ = aws::query_call("cloudformation", &[("Action", "DeleteStack"), ("StackName", &self.name)]);
+    }
+
+    fn call(&self, action: &str, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
+        let mut form = vec![
+            ("Action".to_owned(), action.to_owned()),
+            ("StackName".to_owned(), self.name.clone()),
+            ("TemplateBody".to_owned(), template.to_owned()),
+            ("Capabilities.member.1".to_owned(), "CAPABILITY_NAMED_IAM".to_owned()),
+            ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND".to_owned()),
+        ];
+        for (index, (name, value)) in (1..).zip(parameters) {
+            form.push((format!("Parameters.member.{index}.ParameterKey"), (*name).to_owned()));
+            form.push((format!("Parameters.member.{index}.ParameterValue"), (*value).to_owned()));
+        }
+        let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        aws::try_query_call("cloudformation", &form)
+    }
+
+    /// Waits until nothing more happens; what has become of the stack.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    #[must_use]
+    pub fn wait(&self) -> String {
+        let start = Instant::now();
+        loop {
+            let described = [("Action", "DescribeStacks"), ("StackName", &self.name)];
+            let Ok(reply) = aws::try_query_call("cloudformation", &described) else { return "gone".to_owned() };
+            let status =
+                reply.split("<StackStatus>").nth(1).and_then(|rest| rest.split('<').next()).unwrap_or_default();
+            if !status.ends_with("_IN_PROGRESS") {
+                return status.to_owned();
+            }
+            assert!(start.elapsed() < PATIENCE, "{}: {status}", self.name);
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What has happened to it, as XML.
+    #[must_use]
+    pub fn events(&self) -> String {
+        let events = [("Action", "DescribeStackEvents"), ("StackName", &self.name)];
+        aws::try_query_call("cloudformation", &events).unwrap_or_default()
+    }
+}
