@@ -60,7 +60,7 @@ async fn a_migration_waits_for_one_that_is_under_way() {
         .await
         .unwrap();
     sqlx::query("DROP INDEX reports_by_age ON reports").execute(&pool).await.unwrap();
-    let mut reader = pool.begin().await.unwrap();
+    let mut reader = Box::pin(pool.begin()).await.unwrap();
     let _ = sqlx::query("SELECT * FROM reports").fetch_all(&mut *reader).await.unwrap();
 
     let second = Function::start("migrate", &environment);
