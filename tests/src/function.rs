@@ -1,84 +1,28 @@
-//! A function's binary, run without the gateway and the emulator: what it takes for Lambda's Runtime API is this module.
-//!
-//! For what the emulator would hide: how long a request takes, where it comes from, a process that dies, another environment.
+//! A function's binary, run without the gateway and the emulator; whatever goes wrong there fails the test.
 
-use std::{
-    collections::HashMap,
-    io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
-    process::{Child, Command},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, Sender},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use serde_json::Value;
 
-use serde_json::{Value, json};
-use shared::{ambient::Ambient, telemetry::hex};
+pub use runtime_api::from_address;
 
 use crate::{Stage, aws, template};
-
-/// What the function is told of its time limit.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How often a waiting test looks whether the process is still there.
-const GLANCE: Duration = Duration::from_millis(100);
 
 /// A running function. It ends with this value.
 pub struct Function {
     name: String,
-    process: Mutex<Child>,
-    invocations: Sender<Invocation>,
-}
-
-/// An event on its way to the function.
-struct Invocation {
-    event: String,
-    answer: Sender<Answer>,
-}
-
-/// What the function sent back.
-enum Answer {
-    Response(String),
-    Error(String),
+    running: runtime_api::Function,
 }
 
 impl Function {
-    /// Starts the binary that the stage runs too, with this process's environment and what `environment` puts in its place. With
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` in there it serves that many events at once.
+    /// Starts the binary that the stage runs too: see [`runtime_api::Function::start`].
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, environment: &[(&str, String)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let function_name = Stage::function(name);
         let binary = template::repository().join("target/lambda").join(name).join("bootstrap");
-        let process = Command::new(&binary)
-            .env("AWS_LAMBDA_RUNTIME_API", address)
-            .env("AWS_LAMBDA_FUNCTION_NAME", &function_name)
-            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{function_name}"))
-            .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
-            .env(shared::environment::SERVICE_NAME, "souk")
-            .env(shared::environment::LOG_LEVEL, "WARN")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        let (invocations, events) = mpsc::channel();
-        let api = Arc::new(RuntimeApi { function_name, events: Mutex::new(events), answers: Mutex::default() });
-        // Waits for connections until the test run ends, which is soon.
-        thread::spawn(move || {
-            for connection in listener.incoming().map_while(Result::ok) {
-                let api = Arc::clone(&api);
-                // A connection ends with the process, in whatever way.
-                thread::spawn(move || api.serve(connection).ok());
-            }
-        });
-        Self { name: name.to_owned(), process: Mutex::new(process), invocations }
+        let running = runtime_api::Function::start(&binary, &Stage::function(name), environment);
+        let running = running.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        Self { name: name.to_owned(), running }
     }
 
     /// Hands the function an event, and waits for its reply. Threads may do so side by side.
@@ -87,18 +31,7 @@ impl Function {
     /// When the function answers with an error or not in time, or its process ends.
     #[must_use]
     pub fn invoke(&self, event: &Value) -> Value {
-        let (answer, answers) = mpsc::channel();
-        self.invocations
-            .send(Invocation { event: event.to_string(), answer })
-            .expect("somebody serves the Runtime API");
-        let start = Instant::now();
-        loop {
-            match answers.recv_timeout(GLANCE) {
-                Ok(Answer::Response(text)) => return serde_json::from_str(&text).unwrap_or(Value::Null),
-                Ok(Answer::Error(text)) => panic!("{} failed: {text}", self.name),
-                Err(_) => self.expect_running(start),
-            }
-        }
+        self.running.invoke(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// Hands the function an HTTP request from a network address, as the gateway would, and returns its reply.
@@ -109,156 +42,6 @@ impl Function {
 
     /// Ends the process at once (SIGKILL), whatever it is doing.
     pub fn kill(&self) {
-        let mut process = locked(&self.process);
-        // One that has ended already cannot be ended again.
-        let _ = process.kill();
-        let _ = process.wait();
+        self.running.kill();
     }
-
-    fn expect_running(&self, start: Instant) {
-        if let Ok(Some(status)) = locked(&self.process).try_wait() {
-            panic!("{} ended before it answered: {status}; what it logged is above", self.name);
-        }
-        assert!(start.elapsed() < TIME_LIMIT, "{} does not answer", self.name);
-    }
-}
-
-impl Drop for Function {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// The event as if it came from this network address.
-#[must_use]
-pub fn from_address(mut event: Value, address: &str) -> Value {
-    event["requestContext"]["http"]["sourceIp"] = json!(address);
-    event
-}
-
-/// What Lambda is to the process.
-struct RuntimeApi {
-    function_name: String,
-    events: Mutex<Receiver<Invocation>>,
-    /// Who waits for which invocation.
-    answers: Mutex<HashMap<String, Sender<Answer>>>,
-}
-
-impl RuntimeApi {
-    fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
-        connection.set_nodelay(true)?;
-        let mut reader = BufReader::new(connection.try_clone()?);
-        while let Some(request) = Request::read(&mut reader)? {
-            let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
-            let response = match path[..] {
-                [_, "runtime", "invocation", "next"] => match self.next() {
-                    Some(response) => response,
-                    None => return Ok(()),
-                },
-                [_, "runtime", "invocation", id, kind] => {
-                    self.answer(id, kind, request.body);
-                    response(202, "", "{}")
-                }
-                _ => response(404, "", "{}"),
-            };
-            // In one piece: the rest of it would wait for the acknowledgement of the start.
-            connection.write_all(response.as_bytes())?;
-        }
-        Ok(())
-    }
-
-    /// The next event, once there is one. `None` when there will be none any more.
-    fn next(&self) -> Option<String> {
-        let Invocation { event, answer } = locked(&self.events).recv().ok()?;
-        let ambient = Ambient::system();
-        let id = ambient.id().to_string();
-        let deadline = (ambient.now() + TIME_LIMIT).unix_timestamp_nanos() / 1_000_000;
-        let (root, end, parent) = (ambient.bytes::<4>(), ambient.bytes::<12>(), ambient.bytes::<8>());
-        let headers = format!(
-            "Lambda-Runtime-Aws-Request-Id: {id}\r\n\
-             Lambda-Runtime-Deadline-Ms: {deadline}\r\n\
-             Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:{}\r\n\
-             Lambda-Runtime-Trace-Id: Root=1-{}-{};Parent={};Sampled=0\r\n",
-            self.function_name,
-            hex(&root),
-            hex(&end),
-            hex(&parent),
-        );
-        locked(&self.answers).insert(id, answer);
-        Some(response(200, &headers, &event))
-    }
-
-    fn answer(&self, id: &str, kind: &str, body: String) {
-        let Some(waiting) = locked(&self.answers).remove(id) else { return };
-        let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
-        // Who does not wait any more has failed already.
-        let _ = waiting.send(answer);
-    }
-}
-
-/// An HTTP request, as far as it matters here.
-struct Request {
-    path: String,
-    body: String,
-}
-
-impl Request {
-    /// Reads one. `None` where the connection ends.
-    fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
-        let first = line(reader)?;
-        let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
-        let (mut length, mut is_chunked) = (0, false);
-        loop {
-            let header = line(reader)?.to_ascii_lowercase();
-            match header.split_once(':') {
-                Some(("content-length", value)) => length = number(value, 10)?,
-                Some(("transfer-encoding", value)) => is_chunked = value.trim() == "chunked",
-                Some(_) => {}
-                None => break,
-            }
-        }
-        let body = if is_chunked { chunks(reader)? } else { exactly(reader, length)? };
-        Ok(Some(Self { path: path.to_owned(), body: String::from_utf8(body).map_err(io::Error::other)? }))
-    }
-}
-
-/// The chunks of a body up to the empty one, and the trailers after it.
-fn chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let size = line(reader)?;
-        let length = number(size.split(';').next().unwrap_or_default(), 16)?;
-        if length == 0 {
-            while !line(reader)?.is_empty() {}
-            return Ok(body);
-        }
-        body.extend(exactly(reader, length)?);
-        line(reader)?;
-    }
-}
-
-fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    reader.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn line(reader: &mut impl BufRead) -> io::Result<String> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
-}
-
-fn number(text: &str, radix: u32) -> io::Result<usize> {
-    usize::from_str_radix(text.trim(), radix).map_err(io::Error::other)
-}
-
-fn response(status: u16, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
-}
-
-/// What a thread has locked that panicked is as good as it was.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
