@@ -31,6 +31,7 @@ Usage: cargo xtask COMMAND
                             slow above some thousands of customers
   keys rotate [--drop-old]  a new signing key, and nobody is signed out; --drop-old also ends what the old keys signed,
                             for a key that leaked
+  lab [NAME ...]            the runtime's internals as experiments: figures, and a page of charts in target/lab
   routes                    the endpoints and who may call them
   openapi [--check]         write openapi.json; --check only compares
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`
@@ -56,6 +57,7 @@ pub enum Command {
     Outbox(Vec<OsString>),
     Mail(Vec<OsString>),
     Demo,
+    Lab(Vec<OsString>),
     Seed(Vec<OsString>),
     RotateKeys { drop_old: bool },
     Routes,
@@ -103,6 +105,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "demo" => Command::Demo,
         "routes" => Command::Routes,
         "check" => Command::Check,
+        "lab" => return Ok(Command::Lab(parser.raw_args()?.collect())),
         "seed" => return Ok(Command::Seed(parser.raw_args()?.collect())),
         "outbox" => return Ok(Command::Outbox(parser.raw_args()?.collect())),
         "mail" => return Ok(Command::Mail(parser.raw_args()?.collect())),
