@@ -3,6 +3,7 @@
 //! It is a program of its own because it links everything that the functions link; `cargo xtask` has to be there first.
 
 mod keys;
+mod lab;
 mod mail;
 mod openapi;
 mod outbox;
@@ -17,6 +18,8 @@ const USAGE: &str = "\
 Usage: tools COMMAND
 
   keys new            prints a new signing key for access tokens, and its public half
+  lab [--quick] [NAME ...]
+                      runs the experiments of the lab, draws them in target/lab; quickly, with fewer samples
   mail [NAME]         lists the mails, or writes one to target/mail to be looked at
   openapi [--check]   writes openapi.json, or says whether it is what the contract says
   outbox list         messages that were committed and not sent yet
@@ -34,6 +37,7 @@ async fn main() -> Result<()> {
     let Some(Arg::Value(command)) = arguments.next()? else { bail!("{USAGE}") };
     match command.to_str() {
         Some("keys") => keys::run(&mut arguments),
+        Some("lab") => lab::run(&mut arguments).await,
         Some("mail") => mail::run(&mut arguments),
         Some("openapi") => openapi::run(&mut arguments),
         Some("outbox") => outbox::run(&mut arguments).await,
