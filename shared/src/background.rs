@@ -3,19 +3,19 @@
 use serde::Serialize;
 
 use crate::{
-    auth::{MacKey, token::TokenVerifier},
+    auth::{Callers, MacKey},
     consumer, function, lambda,
     lambda::Deployment,
     mail::Ses,
     queue::{EmailQueue, NotificationQueue, Queue, ReportQueue},
-    store::{Mongodb, Mysql, Redis, revocations::Revocations},
+    store::{Mongodb, Mysql, Redis},
     task,
 };
 
 /// Decides for API Gateway whether a request may go on.
 pub struct Authorizer;
 
-function!(Authorizer = "authorizer" lambda::Authorizer { tokens: TokenVerifier, revocations: Revocations });
+function!(Authorizer = "authorizer" lambda::Authorizer { callers: Callers });
 
 consumer! {
     /// Sends the mails of the email queue.

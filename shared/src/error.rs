@@ -57,6 +57,10 @@ problems! {
     Forbidden = 403 "forbidden" "You may not do this",
     /// There is no such thing, or not for this caller.
     NotFound = 404 "not-found" "Not found",
+    /// The function at this URL answers to another method; `Allow` says which.
+    MethodNotAllowed = 405 "method-not-allowed" "Another method is required",
+    /// The reply comes in none of the media types that `Accept` names.
+    NotAcceptable = 406 "not-acceptable" "Not in a form that you accept",
     /// A product with this SKU exists.
     SkuTaken = 409 "sku-taken" "The SKU is taken",
     /// At least one product has fewer units than were ordered. Nothing was changed.

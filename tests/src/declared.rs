@@ -23,8 +23,17 @@ pub struct Declared {
 /// What runs a function.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Trigger {
-    Http { method: String, path: String, is_public: bool },
-    Queue { name: String, batch_size: u64 },
+    Http {
+        method: String,
+        path: String,
+        is_public: bool,
+    },
+    /// A URL of its own, whose replies are streamed. It takes whatever method and path: the function looks at them itself.
+    FunctionUrl,
+    Queue {
+        name: String,
+        batch_size: u64,
+    },
     Schedule,
     Authorizer,
     Deployment,
@@ -61,6 +70,9 @@ fn add<F: Function>(functions: &mut BTreeMap<String, Declared>, trigger: Trigger
 }
 
 fn http<E: Endpoint>() -> Trigger {
+    if E::STREAMED {
+        return Trigger::FunctionUrl;
+    }
     Trigger::Http {
         method: E::METHOD.as_str().to_owned(),
         path: E::PATH.to_owned(),

@@ -140,18 +140,32 @@ impl Template {
     fn function(&self, id: &str, name: &str, resource: &Value) -> Result<TemplateFunction, Drift> {
         only(resource, &["Type", "Condition", "DependsOn", "Properties"])?;
         let properties = &resource["Properties"];
-        only(properties, &["FunctionName", "CodeUri", "MemorySize", "Timeout", "Environment", "Policies", "Events"])?;
+        only(
+            properties,
+            &[
+                "FunctionName",
+                "CodeUri",
+                "MemorySize",
+                "Timeout",
+                "Environment",
+                "Policies",
+                "Events",
+                "FunctionUrlConfig",
+            ],
+        )?;
         let mut drift = Vec::new();
         drift.extend(expect("its logical id", id, &pascal(name)).err());
         let function_name = text(&properties["FunctionName"]);
         drift.extend(expect("FunctionName", &function_name, &format!("!Sub souk-${{Stage}}-{name}")).err());
 
         let variables = &properties["Environment"]["Variables"];
-        let trigger = match properties.get("Events") {
-            Some(events) => event(events)?,
-            None if self.is_authorizer(id) => Trigger::Authorizer,
-            None if self.is_run_by_deployment(id) => Trigger::Deployment,
-            None => return Err("nothing invokes it".into()),
+        let trigger = match (properties.get("Events"), properties.get("FunctionUrlConfig")) {
+            (Some(_), Some(_)) => return Err("events and a function URL".into()),
+            (Some(events), None) => event(events)?,
+            (None, Some(url)) => function_url(url)?,
+            (None, None) if self.is_authorizer(id) => Trigger::Authorizer,
+            (None, None) if self.is_run_by_deployment(id) => Trigger::Deployment,
+            (None, None) => return Err("nothing invokes it".into()),
         };
         Ok(TemplateFunction {
             declared: Declared {
@@ -239,6 +253,14 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
         threshold: properties["Threshold"].as_u64().ok_or("no Threshold")?,
         missing_data: text(&properties["TreatMissingData"]),
     })
+}
+
+/// Without IAM: the function asks for an access token itself.
+fn function_url(url: &Value) -> Result<Trigger, Drift> {
+    only(url, &["AuthType", "InvokeMode"])?;
+    expect("AuthType", &text(&url["AuthType"]), "NONE")?;
+    expect("InvokeMode", &text(&url["InvokeMode"]), "RESPONSE_STREAM")?;
+    Ok(Trigger::FunctionUrl)
 }
 
 fn event(events: &Value) -> Result<Trigger, Drift> {

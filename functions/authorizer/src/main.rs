@@ -13,10 +13,5 @@ shared::lambda!(Authorizer, handle);
 
 async fn handle(needs: Needs, bearer: Bearer) -> Decision {
     let route = bearer.route.ok_or(Problem::Forbidden)?;
-    let token = bearer.token.and_then(|token| needs.tokens.verify(&token)).ok_or(Problem::Unauthenticated)?;
-    route.access.check(Some(&token.caller))?;
-    if needs.revocations.hold(token.caller.session_id, token.generation).await {
-        return Err(Problem::Unauthenticated);
-    }
-    Ok(token.caller)
+    needs.callers.admit(route.access, bearer.token.as_deref()).await
 }

@@ -1,4 +1,4 @@
-//! `tools routes`: every route, who may call it, its rate limit, and the function behind it.
+//! `tools routes`: every route, who may call it, its rate limit, the function behind it, and whether that streams from a URL of its own.
 
 use shared::{api::ROUTES, contract::Access};
 
@@ -10,6 +10,7 @@ pub fn print() {
             Access::Permission(permission) => permission.as_str(),
         };
         let limit = route.limit.map_or("-", |limit| limit.as_str());
-        println!("{:<34} {:<16} {:<16} {}", route.route_key, access, limit, route.name);
+        let streamed = if route.streamed { " (streamed)" } else { "" };
+        println!("{:<34} {:<18} {:<16} {}{streamed}", route.route_key, access, limit, route.name);
     }
 }

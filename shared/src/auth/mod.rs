@@ -1,6 +1,7 @@
 //! Who is calling, and what they may do.
 
 mod caller;
+mod callers;
 mod jwt;
 pub mod keys;
 mod mac;
@@ -14,5 +15,6 @@ pub mod strategy;
 pub mod token;
 
 pub use caller::{Caller, CallerContext, Owner, Scope};
+pub use callers::{Callers, bearer};
 pub use mac::MacKey;
 pub use permission::{Permission, Role, Roles};

@@ -9,6 +9,7 @@ use utoipa::{
         request_body::RequestBodyBuilder,
         schema::{Object, ObjectBuilder, Schema, Type},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+        server::{Server, ServerBuilder, ServerVariableBuilder},
     },
 };
 
@@ -91,6 +92,9 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
                 .description(Some(format!("Asks for the permission `{}`.", permission.as_str())));
         }
     }
+    if E::STREAMED {
+        operation = operation.servers(Some([function_url()]));
+    }
     if let Some(schema) = E::Body::describe(schemas) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
         let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
@@ -98,8 +102,12 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
     }
     let mut reply = ResponseBuilder::new().description("Done");
     if E::STATUS != 204 {
-        let content = ContentBuilder::new().schema(Some(reference::<E::Reply>(schemas))).build();
-        reply = reply.content("application/json", content);
+        let schema = reference::<E::Reply>(schemas);
+        for media_type in E::MEDIA_TYPES {
+            let is_json = media_type.ends_with("json");
+            let schema = if is_json { schema.clone() } else { ObjectBuilder::new().schema_type(Type::String).into() };
+            reply = reply.content(*media_type, ContentBuilder::new().schema(Some(schema)).build());
+        }
     }
     operation = operation.response(E::STATUS.to_string(), reply);
     if E::Precondition::IS_ABOUT_READING {
@@ -117,6 +125,17 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
         );
     }
     operation.build()
+}
+
+/// Where a streamed reply comes from. AWS chooses the id.
+fn function_url() -> Server {
+    let variable = |text: &str| ServerVariableBuilder::new().default_value(text);
+    ServerBuilder::new()
+        .url("https://{functionUrlId}.lambda-url.{region}.on.aws")
+        .description(Some("The function's own URL: HTTP APIs do not stream."))
+        .parameter("functionUrlId", variable("id"))
+        .parameter("region", variable("us-east-1"))
+        .build()
 }
 
 fn parameters<E: Endpoint>() -> Vec<Parameter> {
@@ -165,6 +184,9 @@ fn problems<E: Endpoint>() -> Vec<Problem> {
     }
     if E::Precondition::REQUIRED {
         problems.extend([Problem::PreconditionFailed, Problem::PreconditionRequired]);
+    }
+    if E::MEDIA_TYPES.len() > 1 {
+        problems.push(Problem::NotAcceptable);
     }
     if E::LIMIT.is_some() {
         problems.push(Problem::TooManyRequests);

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Call, Serve};
 use crate::{
-    auth::{Caller, CallerContext},
+    auth::{self, Caller, CallerContext},
     contract::{Function, Route},
     error::Problem,
 };
@@ -52,9 +52,6 @@ where
     }
 }
 
-/// The bearer token (RFC 6750). The scheme's case does not matter (RFC 9110, 11.1).
 fn token(event: &ApiGatewayV2CustomAuthorizerV2Request) -> Option<String> {
-    let header = event.headers.get("authorization")?.to_str().ok()?;
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    auth::bearer(event.headers.get("authorization")?.to_str().ok()?).map(str::to_owned)
 }

@@ -7,8 +7,10 @@ use aws_lambda_events::http::{HeaderValue, header};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::{Call, Ended, Reply, Request, Serve, contained, continue_trace, reply};
+use super::{Call, Reply, Request, Serve, contained, continue_trace, reply};
 use crate::{
+    ambient::Ambient,
+    auth::Caller,
     contract::{Endpoint, Function, IfNoneMatch, Precondition},
     error::{ApiError, Problem},
     store::Counted,
@@ -30,12 +32,10 @@ where
     async fn serve(call: Call<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
-        let request_id = event.as_ref().ok().and_then(|event| event.request_context.request_id.clone());
-        let request_id = request_id.unwrap_or_default();
+        let request_id = request_id(&event);
         let result = match event {
             Ok(event) => answer(call, &event, handler).await,
-            // Not from API Gateway: somebody invokes the function itself.
-            Err(error) => Err(ApiError::new(Problem::MalformedRequest, format!("Not an HTTP API event: {error}"))),
+            Err(error) => Err(no_event(&error)),
         };
         let (mut response, error) = match result {
             Ok(response) => (response, None),
@@ -44,9 +44,27 @@ where
         if let Ok(value) = HeaderValue::try_from(&request_id) {
             response.headers.insert("x-request-id", value);
         }
-        log::<E>(&request_id, response.status_code, error.as_ref(), started);
+        log::<E>(&request_id, response.status_code, error.as_ref(), started, None);
         Ok(response)
     }
+}
+
+/// What the gateway calls the request.
+pub(super) fn request_id<E>(event: &Result<ApiGatewayV2httpRequest, E>) -> String {
+    event.as_ref().ok().and_then(|event| event.request_context.request_id.clone()).unwrap_or_default()
+}
+
+/// Not from API Gateway: somebody invokes the function itself.
+pub(super) fn no_event(error: &serde_json::Error) -> ApiError {
+    ApiError::new(Problem::MalformedRequest, format!("Not an HTTP API event: {error}"))
+}
+
+/// The trace that the request belongs to; this invocation's log lines name it.
+pub(super) fn trace(event: &ApiGatewayV2httpRequest, ambient: &Ambient) -> Trace {
+    let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok());
+    let trace = Trace::of(header("traceparent"), header("x-amzn-trace-id"), ambient);
+    continue_trace(&trace);
+    trace
 }
 
 async fn answer<E, H, O, R>(
@@ -60,17 +78,13 @@ where
     O: Future<Output = Result<R, ApiError>>,
     R: Into<Reply<E::Reply>>,
 {
-    let traceparent = event.headers.get("traceparent").and_then(|value| value.to_str().ok());
-    let xray = event.headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
-    let trace = Trace::of(traceparent, xray, &call.ambient);
-    continue_trace(&trace);
-    let request = Request::<E>::read(event, call.ambient, trace)?;
+    let trace = trace(event, &call.ambient);
+    let caller = event.request_context.authorizer.as_ref().and_then(Caller::from_authorizer);
+    let request = Request::<E>::read(event, caller, call.ambient, trace)?;
     let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
-    let result = match contained(handler(call.needs, request), call.time_left).await {
-        Ok(result) => result.and_then(|reply| Ok(unless_known::<E>(event, reply.into().into_response(E::STATUS)?))),
-        Err(ended @ Ended::Panicked) => Err(ApiError::internal(ended)),
-        Err(ended @ Ended::TimedOut) => Err(ApiError::unavailable(ended)),
-    };
+    let result = contained(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
+    let result =
+        result.flatten().and_then(|reply| Ok(unless_known::<E>(event, reply.into().into_response(E::STATUS)?)));
     match (result, counted) {
         (Ok(mut response), Some(counted)) => {
             for (name, value) in counted.headers() {
@@ -98,22 +112,45 @@ fn unless_known<E: Endpoint>(
 }
 
 /// Counts the request against what its address may do, where the endpoint has a limit.
-async fn count<E: Endpoint>(needs: &E::Needs, network: &str, now: OffsetDateTime) -> Result<Option<Counted>, ApiError> {
+pub(super) async fn count<E: Endpoint>(
+    needs: &E::Needs,
+    network: &str,
+    now: OffsetDateTime,
+) -> Result<Option<Counted>, ApiError> {
     match (E::limiter(needs), E::LIMIT) {
         (Some(limiter), Some(limit)) => limiter.count_address(limit, network, now).await.map(Some),
         _ => Ok(None),
     }
 }
 
-fn log<E: Endpoint>(request_id: &str, status: i64, error: Option<&ApiError>, started: Instant) {
+/// How much of a streamed reply was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub items: u64,
+    /// As they went out, compressed or not.
+    pub bytes: u64,
+    /// Whether that was all. If not, and for no problem of ours, the client hung up.
+    pub is_whole: bool,
+}
+
+/// The one line of a request.
+pub(super) fn log<E: Endpoint>(
+    request_id: &str,
+    status: i64,
+    error: Option<&ApiError>,
+    started: Instant,
+    sent: Option<Sent>,
+) {
     let latency_ms = started.elapsed().as_secs_f64() * 1e3;
     let route = E::ROUTE_KEY;
     let problem = error.map(|error| error.problem().urn());
     let cause = error.and_then(ApiError::cause);
-    if status >= 500 {
-        tracing::error!(route, status, latency_ms, request_id, problem, cause, "request");
+    let (items, bytes) = (sent.map(|sent| sent.items), sent.map(|sent| sent.bytes));
+    let whole = sent.map(|sent| sent.is_whole);
+    if error.map_or(status, |error| error.problem().status().into()) >= 500 {
+        tracing::error!(route, status, latency_ms, request_id, problem, cause, items, bytes, whole, "request");
     } else {
-        tracing::info!(route, status, latency_ms, request_id, problem, cause, "request");
+        tracing::info!(route, status, latency_ms, request_id, problem, cause, items, bytes, whole, "request");
     }
 }
 

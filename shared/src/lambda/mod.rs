@@ -1,15 +1,17 @@
 //! The wrapper: turns a handler into a Lambda function.
 //!
 //! [`run`] opens what the declaration needs, then serves events until the environment ends. What an event is, and what a handler
-//! gets of it, depends on the declaration's kind: [`Http`], [`Consumer`], [`Task`] or [`Authorizer`].
+//! gets of it, depends on the declaration's kind: [`Http`], [`Consumer`], [`Task`] or [`Authorizer`]; [`Streaming`] is [`Http`] without a gateway.
 
 mod authorizer;
 mod consumer;
 mod custom_resource;
 mod http;
 mod idempotency;
+mod negotiation;
 mod reply;
 mod request;
+mod stream;
 mod task;
 
 use std::{
@@ -22,7 +24,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use lambda_runtime::{Context, LambdaEvent, service_fn};
+use lambda_runtime::{Context, IntoFunctionResponse, LambdaEvent, service_fn, streaming::Body};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -35,13 +37,16 @@ pub use self::{
     idempotency::IdempotencyKey,
     reply::Reply,
     request::{Client, FromBody, Request},
+    stream::{Content, Output, Stopped, Streaming},
     task::{Task, TaskContract, TaskError, TaskRun},
 };
 use crate::{
     ambient::Ambient,
     aws::Aws,
     contract::{Function, Needs, Opener},
-    environment, telemetry,
+    environment,
+    error::ApiError,
+    telemetry,
     telemetry::{INVOCATION, Invocation, Trace},
 };
 
@@ -52,8 +57,8 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// Serves a kind of function: `F` is the declaration, `H` the handler, `O` what the handler's future is.
 pub trait Serve<F: Function, H, O> {
-    /// What is sent back.
-    type Output: Serialize + Send + 'static;
+    /// What is sent back: a value, as JSON, or a stream.
+    type Output: Send + 'static;
 
     /// Answers one event.
     fn serve(call: Call<F>, handler: H) -> impl Future<Output = Result<Self::Output, String>> + Send;
@@ -86,17 +91,20 @@ macro_rules! lambda {
         type Needs = <$contract as $crate::contract::Function>::Needs;
 
         fn main() -> std::process::ExitCode {
-            $crate::lambda::run::<$contract, _, _>($handler)
+            $crate::lambda::run::<$contract, _, _, _>($handler)
         }
     };
 }
 
 /// Runs the function until its environment ends.
-pub fn run<F, H, O>(handler: H) -> ExitCode
+///
+/// `V` is the value that is sent back as JSON, or nothing where that is a stream.
+pub fn run<F, H, O, V>(handler: H) -> ExitCode
 where
-    F: Function<Kind: Serve<F, H, O>>,
+    F: Function<Kind: Serve<F, H, O, Output: IntoFunctionResponse<V, Body>>>,
     H: Clone + Send + Sync + 'static,
     O: 'static,
+    V: Serialize + Send + 'static,
 {
     let ambient = Ambient::system();
     telemetry::init(ambient.clone());
@@ -106,7 +114,7 @@ where
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let result = match builder.enable_all().build() {
-        Ok(runtime) => runtime.block_on(start::<F, H, O>(ambient, handler)),
+        Ok(runtime) => runtime.block_on(start::<F, H, O, V>(ambient, handler)),
         Err(error) => Err(error.into()),
     };
     match result {
@@ -118,11 +126,12 @@ where
     }
 }
 
-async fn start<F, H, O>(ambient: Ambient, handler: H) -> Result<(), lambda_runtime::Error>
+async fn start<F, H, O, V>(ambient: Ambient, handler: H) -> Result<(), lambda_runtime::Error>
 where
-    F: Function<Kind: Serve<F, H, O>>,
+    F: Function<Kind: Serve<F, H, O, Output: IntoFunctionResponse<V, Body>>>,
     H: Clone + Send + Sync + 'static,
     O: 'static,
+    V: Serialize + Send + 'static,
 {
     let opener = Opener::new(Aws::default(), ambient);
     let needs = F::Needs::open(&opener)?;
@@ -180,6 +189,15 @@ pub(crate) enum Ended {
     Panicked,
     #[error("the time was up")]
     TimedOut,
+}
+
+impl From<Ended> for ApiError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Panicked => Self::internal(ended),
+            Ended::TimedOut => Self::unavailable(ended),
+        }
+    }
 }
 
 /// Runs a handler; a panic or a passed time limit ends only it.

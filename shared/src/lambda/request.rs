@@ -15,7 +15,7 @@ use serde::{
 };
 use utoipa::{ToSchema, openapi::RefOr, openapi::schema::Schema};
 
-use super::idempotency::payload;
+use super::{idempotency::payload, negotiation};
 use crate::{
     ambient::Ambient,
     auth::Caller,
@@ -38,6 +38,8 @@ pub struct Request<E: Endpoint> {
     pub query: E::Query,
     pub body: E::Body,
     pub client: Client,
+    /// What the reply is to be written in: one of the endpoint's media types.
+    pub media_type: &'static str,
     /// The clock and the randomness.
     pub ambient: Ambient,
     /// What follow-up messages continue.
@@ -111,9 +113,13 @@ impl FromBody for NoBody {
 
 impl<E: Endpoint> Request<E> {
     /// Admits the caller, then reads the rest.
-    pub(super) fn read(event: &ApiGatewayV2httpRequest, ambient: Ambient, trace: Trace) -> Result<Self, ApiError> {
-        let authorizer = event.request_context.authorizer.as_ref();
-        let caller = E::Access::admit(authorizer.and_then(Caller::from_authorizer))?;
+    pub(super) fn read(
+        event: &ApiGatewayV2httpRequest,
+        caller: Option<Caller>,
+        ambient: Ambient,
+        trace: Trace,
+    ) -> Result<Self, ApiError> {
+        let caller = E::Access::admit(caller)?;
         let bytes = if E::Body::REQUIRED { body(event)? } else { Cow::Borrowed(&[][..]) };
         let header = |name: &str| event.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Ok(Self {
@@ -124,9 +130,21 @@ impl<E: Endpoint> Request<E> {
             query: query(event.raw_query_string.as_deref().unwrap_or_default())?,
             body: E::Body::from_body(&bytes)?,
             client: Client::of(event),
+            media_type: media_type::<E>(header("accept"))?,
             ambient,
             trace,
         })
+    }
+}
+
+/// Only where there are several: a client gets JSON whatever it asked for, as long as there is nothing else.
+fn media_type<E: Endpoint>(accept: Option<&str>) -> Result<&'static str, ApiError> {
+    match E::MEDIA_TYPES {
+        [only] => Ok(only),
+        several => negotiation::media_type(several, accept).ok_or_else(|| {
+            let detail = format!("Accept takes one of these: {}", several.join(", "));
+            ApiError::new(Problem::NotAcceptable, detail)
+        }),
     }
 }
 
