@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub use runtime_api::http_event;
-use serde_json::{Value, json};
+use serde_json::Value;
 use ureq::http::Request;
 
 use crate::Stage;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-pub use runtime_api::from_address;
+pub use runtime_api::{Streamed, from_address, peak_memory};
 
 use crate::{Stage, aws, template};
 
@@ -32,6 +32,24 @@ impl Function {
     #[must_use]
     pub fn invoke(&self, event: &Value) -> Value {
         self.running.invoke(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    /// Hands the function an event, and returns what it streams from its first bytes on.
+    ///
+    /// # Panics
+    /// As [`Function::invoke`].
+    #[must_use]
+    pub fn stream(&self, event: &Value) -> Streamed {
+        self.running.stream(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+
+    /// The most memory that the process has taken, in kB.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        self.running.peak_memory().expect("the process is there")
     }
 
     /// Hands the function an HTTP request from a network address, as the gateway would, and returns its reply.

@@ -21,7 +21,7 @@ fn every_experiment_shows_its_idea_and_their_page_asks_nobody_for_anything() {
     assert!(output.status.success(), "{complaint}");
 
     let page = fs::read_to_string(repository().join("target/lab/quick.html")).unwrap();
-    let experiments = ["blocking", "crypto", "cpu", "environments", "cache", "breaker"];
+    let experiments = ["blocking", "crypto", "cpu", "environments", "stream", "cache", "breaker"];
     for name in experiments {
         assert!(page.contains(&format!("<section id=\"{name}\">")), "{name} is not on the page");
     }

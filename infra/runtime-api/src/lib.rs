@@ -4,16 +4,18 @@
 //! one that serves several requests at once.
 
 mod event;
+mod streamed;
 
 use std::{
     collections::HashMap,
+    fs,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
     time::{Duration, Instant},
@@ -23,9 +25,12 @@ use serde_json::Value;
 use shared::{ambient::Ambient, telemetry::hex};
 
 pub use event::{from_address, http_event};
+pub use streamed::Streamed;
 
 /// What the function is told of its time limit.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a function that nobody listens to any more is listened to: closing at once could overtake what it was told.
+const LINGER: Duration = Duration::from_millis(200);
 /// How often somebody who waits looks whether the process is still there.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -44,6 +49,10 @@ pub enum InvokeError {
     Ended(ExitStatus),
     #[error("no answer within {TIME_LIMIT:?}")]
     Silent,
+    #[error("the reply is streamed, or is not where it should be")]
+    OtherKind,
+    #[error("the streamed reply does not begin as one: {0}")]
+    Headless(String),
 }
 
 /// An event on its way to the function.
@@ -55,6 +64,8 @@ struct Invocation {
 /// What the function sent back.
 enum Answer {
     Response(String),
+    /// Chunks, as they come.
+    Stream(Receiver<Vec<u8>>),
     Error(String),
 }
 
@@ -94,25 +105,46 @@ impl Function {
     /// Hands the function an event, and waits for its reply. Threads may do so side by side.
     ///
     /// # Errors
-    /// When the function answers with an error or not in time, or its process ends.
+    /// When the function answers with an error, or not in time, or streams its reply, or its process ends.
     pub fn invoke(&self, event: &Value) -> Result<Value, InvokeError> {
+        match self.ask(event)? {
+            Answer::Response(text) => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
+            Answer::Stream(_) => Err(InvokeError::OtherKind),
+            Answer::Error(text) => Err(InvokeError::Failed(text)),
+        }
+    }
+
+    /// Hands the function an event, and returns what it streams from its first bytes on.
+    ///
+    /// # Errors
+    /// As [`Function::invoke`]; when the reply is not streamed.
+    pub fn stream(&self, event: &Value) -> Result<Streamed, InvokeError> {
+        match self.ask(event)? {
+            Answer::Stream(chunks) => Streamed::new(chunks),
+            Answer::Response(_) => Err(InvokeError::OtherKind),
+            Answer::Error(text) => Err(InvokeError::Failed(text)),
+        }
+    }
+
+    /// The most memory that the process has taken, in kB.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn peak_memory(&self) -> io::Result<u64> {
+        peak_memory(Path::new(&format!("/proc/{}", locked(&self.process).id())))
+    }
+
+    fn ask(&self, event: &Value) -> Result<Answer, InvokeError> {
         let (answer, answers) = mpsc::channel();
         // Somebody takes it as long as the process is there; if it is not, that is noticed below.
         let _ = self.invocations.send(Invocation { event: event.to_string(), answer });
         let start = Instant::now();
         loop {
             match answers.recv_timeout(GLANCE) {
-                Ok(Answer::Response(text)) => return Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
-                Ok(Answer::Error(text)) => return Err(InvokeError::Failed(text)),
+                Ok(answer) => return Ok(answer),
                 Err(_) => self.expect_running(start)?,
             }
         }
-    }
-
-    /// The process's id: what the kernel knows of it is in `/proc`.
-    #[must_use]
-    pub fn process_id(&self) -> u32 {
-        locked(&self.process).id()
     }
 
     /// Ends the process at once (SIGKILL), whatever it is doing.
@@ -137,6 +169,17 @@ impl Drop for Function {
     }
 }
 
+/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`.
+///
+/// # Errors
+/// When it is not there any more.
+pub fn peak_memory(process: &Path) -> io::Result<u64> {
+    let status = fs::read_to_string(process.join("status"))?;
+    let found = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    // A process that has ended and was not waited for has none.
+    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 /// What Lambda is to the process.
 struct RuntimeApi {
     function_name: String,
@@ -149,15 +192,24 @@ impl RuntimeApi {
     fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
         connection.set_nodelay(true)?;
         let mut reader = BufReader::new(connection.try_clone()?);
-        while let Some(request) = Request::read(&mut reader)? {
-            let path: Vec<&str> = request.path.trim_start_matches('/').split('/').collect();
+        while let Some(head) = Head::read(&mut reader)? {
+            let path: Vec<&str> = head.path.trim_start_matches('/').split('/').collect();
+            if let ([_, "runtime", "invocation", id, "response"], true) = (&path[..], head.is_streamed) {
+                let is_whole = self.stream(id, &mut reader)?;
+                connection.write_all(response(202, "", "{}").as_bytes())?;
+                if is_whole {
+                    continue;
+                }
+                return leave(&connection, &mut reader);
+            }
+            let body = head.body(&mut reader)?;
             let response = match path[..] {
                 [_, "runtime", "invocation", "next"] => match self.next() {
                     Some(response) => response,
                     None => return Ok(()),
                 },
                 [_, "runtime", "invocation", id, kind] => {
-                    self.answer(id, kind, request.body);
+                    self.answer(id, kind, body);
                     response(202, "", "{}")
                 }
                 _ => response(404, "", "{}"),
@@ -189,6 +241,21 @@ impl RuntimeApi {
         Some(response(200, &headers, &event))
     }
 
+    /// Hands on what the function streams, as fast as it is taken. Whether it was taken to its end.
+    fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
+        let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
+        let waiting = locked(&self.answers).remove(id);
+        if !waiting.is_some_and(|waiting| waiting.send(Answer::Stream(taken)).is_ok()) {
+            return Ok(false);
+        }
+        while let Some(chunk) = chunk(reader)? {
+            if chunks.send(chunk).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn answer(&self, id: &str, kind: &str, body: String) {
         let Some(waiting) = locked(&self.answers).remove(id) else { return };
         let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
@@ -197,45 +264,68 @@ impl RuntimeApi {
     }
 }
 
-/// An HTTP request, as far as it matters here.
-struct Request {
-    path: String,
-    body: String,
+/// Hangs up, once the other side can have read what it was told.
+fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
+    connection.set_read_timeout(Some(LINGER))?;
+    let start = Instant::now();
+    let mut ignored = [0; 4096];
+    while start.elapsed() < LINGER && matches!(reader.read(&mut ignored), Ok(1..)) {}
+    connection.shutdown(Shutdown::Both)
 }
 
-impl Request {
+/// The head of an HTTP request, as far as it matters here.
+struct Head {
+    path: String,
+    length: usize,
+    is_chunked: bool,
+    is_streamed: bool,
+}
+
+impl Head {
     /// Reads one. `None` where the connection ends.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let first = line(reader)?;
         let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
-        let (mut length, mut is_chunked) = (0, false);
+        let mut head = Self { path: path.to_owned(), length: 0, is_chunked: false, is_streamed: false };
         loop {
             let header = line(reader)?.to_ascii_lowercase();
             match header.split_once(':') {
-                Some(("content-length", value)) => length = number(value, 10)?,
-                Some(("transfer-encoding", value)) => is_chunked = value.trim() == "chunked",
+                Some(("content-length", value)) => head.length = number(value, 10)?,
+                Some(("transfer-encoding", value)) => head.is_chunked = value.trim() == "chunked",
+                Some(("lambda-runtime-function-response-mode", value)) => {
+                    head.is_streamed = value.trim() == "streaming"
+                }
                 Some(_) => {}
-                None => break,
+                None => return Ok(Some(head)),
             }
         }
-        let body = if is_chunked { chunks(reader)? } else { exactly(reader, length)? };
-        Ok(Some(Self { path: path.to_owned(), body: String::from_utf8(body).map_err(io::Error::other)? }))
+    }
+
+    /// Reads what follows it.
+    fn body(&self, reader: &mut impl BufRead) -> io::Result<String> {
+        let mut body = Vec::new();
+        if self.is_chunked {
+            while let Some(chunk) = chunk(reader)? {
+                body.extend(chunk);
+            }
+        } else {
+            body = exactly(reader, self.length)?;
+        }
+        String::from_utf8(body).map_err(io::Error::other)
     }
 }
 
-/// The chunks of a body up to the empty one, and the trailers after it.
-fn chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        let size = line(reader)?;
-        let length = number(size.split(';').next().unwrap_or_default(), 16)?;
-        if length == 0 {
-            while !line(reader)?.is_empty() {}
-            return Ok(body);
-        }
-        body.extend(exactly(reader, length)?);
-        line(reader)?;
+/// The next chunk of a body. `None` for the empty one, and the trailers after it.
+fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let size = line(reader)?;
+    let length = number(size.split(';').next().unwrap_or_default(), 16)?;
+    if length == 0 {
+        while !line(reader)?.is_empty() {}
+        return Ok(None);
     }
+    let chunk = exactly(reader, length)?;
+    line(reader)?;
+    Ok(Some(chunk))
 }
 
 fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {

@@ -17,6 +17,7 @@ use crate::{
         caching::Guard,
         hanging::{Dependency, Ended, Protection},
         hashing::Place,
+        streaming::{Line, Mode},
     },
     store::{Mysql, Redis, cache::Status},
 };
@@ -60,6 +61,17 @@ endpoint! {
         access: Public,
         query: CpuQuery,
         reply: 200 AddedUp,
+        problems: [ValidationFailed],
+        needs: {},
+    }
+}
+
+endpoint! {
+    /// Sends made-up rows as JSON lines, while they are written or all at once. Part of the lab.
+    LabStream = "lab-stream" GET "/v1/lab/stream" {
+        access: Public,
+        query: StreamQuery,
+        reply: 200 Line as ["application/x-ndjson"],
         problems: [ValidationFailed],
         needs: {},
     }
@@ -197,6 +209,25 @@ impl AddedUp {
             parallel_microseconds: microseconds(added.parallel),
         }
     }
+}
+
+/// How much to send, and when.
+#[derive(Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct StreamQuery {
+    /// 0 to 1,000,000 rows of some 100 bytes.
+    #[garde(range(max = 1_000_000))]
+    #[param(minimum = 0, maximum = 1_000_000, default = 1000)]
+    #[serde(default = "default_rows")]
+    pub rows: u32,
+    #[serde(default)]
+    #[param(inline)]
+    pub mode: Mode,
+}
+
+const fn default_rows() -> u32 {
+    1000
 }
 
 /// What to read, and how.

@@ -41,6 +41,7 @@ macro_rules! for_each_endpoint {
             $crate::api::lab::LabCpu,
             $crate::api::lab::LabCrypto,
             $crate::api::lab::LabNonBlocking,
+            $crate::api::lab::LabStream,
             $crate::api::notifications::UsersMeNotificationsList,
             $crate::api::notifications::UsersMeNotificationsRead,
             $crate::api::orders::OrdersCancel,

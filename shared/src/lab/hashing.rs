@@ -1,7 +1,7 @@
 //! Hashing passwords: on the reactor, on the blocking pool, on rayon.
 //!
 //! argon2id keeps a core and 19 MiB busy for tens of milliseconds, whoever waits for it. The question is only who else has to: on the
-//! reactor everybody, on a pool of threads nobody. Node's thread pool is of four threads; so many passwords Souk hashes at once too.
+//! reactor everybody, on a pool of threads nobody. Node's thread pool has four threads; Souk hashes as many passwords at once.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -8,6 +8,7 @@
 //! | who blocks a thread, blocks whoever shares it | [`waiting`] |
 //! | where slow computations belong | [`hashing`] |
 //! | more threads, and what they cannot make faster | [`adding`] |
+//! | a large reply, in pieces or at once | [`streaming`] |
 //! | the cache, cold, warm and broken; everybody at once; one environment for one request or for many | [`caching`] |
 //! | a dependency that hangs | [`hanging`] |
 
@@ -15,4 +16,5 @@ pub mod adding;
 pub mod caching;
 pub mod hanging;
 pub mod hashing;
+pub mod streaming;
 pub mod waiting;

@@ -43,7 +43,7 @@ pub fn run(lab: &Lab) -> Result<Finding> {
         let [found, expected] = speed_ups;
         vec![threads.to_string(), serial, parallel, found, expected]
     };
-    let most: u32 = 16;
+    let most = u32::try_from(cores)?.max(8);
     let law = (1..=most).map(|threads| (f64::from(threads), amdahl(parallel, threads.into()))).collect();
     let (last, ceiling) = (speed_up(&best[cores - 1]), 1.0 / (1.0 - parallel));
     let expected = amdahl(parallel, threads[cores - 1]);
@@ -58,12 +58,12 @@ pub fn run(lab: &Lab) -> Result<Finding> {
             Axis { name: "threads", end: most.into() },
             Axis { name: "times as fast", end: amdahl(parallel, most.into()) * 1.15 },
             vec![
-                Line { name: "measured", points: threads.iter().copied().zip(best.iter().map(speed_up)).collect() },
-                Line { name: "Amdahl's law", points: law },
+                Line::marked("measured", threads.iter().copied().zip(best.iter().map(speed_up)).collect()),
+                Line::plain("Amdahl's law", law),
             ],
         )],
         seen: format!(
-            "Of adding up {ORDERS} orders {:.0} % can be shared; {} make it {last:.2} times as fast, where Amdahl's law gives {expected:.2}, and no \
+            "Of adding up 25,000 orders {:.0} % can be shared; {} make it {last:.2} times as fast, where Amdahl's law gives {expected:.2}, and no \
              number of threads makes it more than {ceiling:.0} times as fast.",
             parallel * 100.0,
             if cores == 1 { "the one core of this machine does not".to_owned() } else { format!("{cores} threads") },

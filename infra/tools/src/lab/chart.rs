@@ -10,9 +10,9 @@ use plotters::{
 use super::latencies::rounded;
 
 /// Small, so that text stays legible on a phone. The page stretches it.
-const SIZE: (u32, u32) = (360, 230);
-/// Of plotters, which takes an em for more than SVG does: 11 there.
-const FONT: (&str, i32) = ("sans-serif", 14);
+const SIZE: (u32, u32) = (360, 240);
+/// In SVG it is a fifth smaller.
+const FONT: (&str, i32) = ("sans-serif", 16);
 /// Half the width of a mark.
 const MARK: i32 = 4;
 
@@ -28,8 +28,8 @@ const VARIABLES: [(RGBColor, &str); 5] = [
     (SERIES[1], "--series-1"),
     (SERIES[2], "--series-2"),
 ];
-/// How each series marks its points; also in the legend, for whoever sees no colours.
-pub const MARKS: [char; 3] = ['●', '▲', '■'];
+/// How each series marks its points, in the legend: for whoever sees no colours.
+const MARKS: [char; 3] = ['●', '▲', '■'];
 
 pub struct Chart {
     pub title: &'static str,
@@ -48,8 +48,22 @@ pub struct Axis {
 }
 
 pub struct Line {
-    pub name: &'static str,
-    pub points: Vec<(f64, f64)>,
+    name: &'static str,
+    points: Vec<(f64, f64)>,
+    /// Whether its points are marked: those that were measured are.
+    is_marked: bool,
+}
+
+impl Line {
+    /// Of what was measured.
+    pub fn marked(name: &'static str, points: Vec<(f64, f64)>) -> Self {
+        Self { name, points, is_marked: true }
+    }
+
+    /// Of what was computed.
+    pub fn plain(name: &'static str, points: Vec<(f64, f64)>) -> Self {
+        Self { name, points, is_marked: false }
+    }
 }
 
 impl Chart {
@@ -63,12 +77,11 @@ impl Chart {
         Self { title, content: Content::Bars { groups, values } }
     }
 
-    /// The names of what is told apart by colour and mark.
-    pub fn legend(&self) -> Vec<&'static str> {
-        match &self.content {
-            Content::Lines { lines, .. } => lines.iter().map(|line| line.name).collect(),
-            Content::Bars { .. } => Vec::new(),
-        }
+    /// The names of what is told apart by colour and mark, with their marks.
+    pub fn legend(&self) -> Vec<(&'static str, char)> {
+        let Content::Lines { lines, .. } = &self.content else { return Vec::new() };
+        let mark = |(line, mark): (&Line, char)| (line.name, if line.is_marked { mark } else { '—' });
+        lines.iter().zip(MARKS).map(mark).collect()
     }
 
     pub fn svg(&self) -> Result<String> {
@@ -112,9 +125,9 @@ fn text(horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
 fn draw_lines(area: &Area, x: &Axis, y: &Axis, lines: &[Line]) -> Result<()> {
     let mut chart = ChartBuilder::on(area)
         .margin_top(12)
-        .margin_right(16)
-        .x_label_area_size(38)
-        .y_label_area_size(50)
+        .margin_right(18)
+        .x_label_area_size(44)
+        .y_label_area_size(58)
         .build_cartesian_2d(0.0..x.end, 0.0..y.end)?;
     chart
         .configure_mesh()
@@ -131,7 +144,7 @@ fn draw_lines(area: &Area, x: &Axis, y: &Axis, lines: &[Line]) -> Result<()> {
         .draw()?;
     for (index, (line, colour)) in lines.iter().zip(SERIES).enumerate() {
         chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
-        let points = line.points.iter().copied();
+        let points = line.points.iter().copied().filter(|_| line.is_marked);
         match index {
             0 => chart.draw_series(points.map(|point| Circle::new(point, MARK, colour.filled())))?,
             1 => chart.draw_series(points.map(|point| TriangleMarker::new(point, MARK + 1, colour.filled())))?,

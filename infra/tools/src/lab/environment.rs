@@ -1,9 +1,9 @@
 //! One environment of a function: a process that is handed requests.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use runtime_api::{Function, http_event};
+use runtime_api::{Function, Streamed, http_event};
 use serde_json::{Value, json};
 
 /// The reactor's threads, so that the figures mean the same on every machine: as many as the smaller managed instances have cores.
@@ -34,19 +34,26 @@ impl Environment {
 
     /// Sends a request, and returns the body of its reply.
     pub fn get(&self, query: &str) -> Result<Value> {
-        let mut event = http_event(&self.route_key, &Value::Null);
-        event["rawQueryString"] = json!(query);
-        let reply = self.function.invoke(&event)?;
+        let reply = self.function.invoke(&self.event(query))?;
         ensure!(reply["statusCode"] == 200, "{} with {query}: {reply}", self.route_key);
         Ok(serde_json::from_str(reply["body"].as_str().unwrap_or_default())?)
     }
 
+    /// Sends a request, and returns its reply while that is still coming.
+    pub fn stream(&self, query: &str) -> Result<Streamed> {
+        let reply = self.function.stream(&self.event(query))?;
+        ensure!(reply.status == 200, "{} with {query}: {}", self.route_key, reply.status);
+        Ok(reply)
+    }
+
+    fn event(&self, query: &str) -> Value {
+        let mut event = http_event(&self.route_key, &Value::Null);
+        event["rawQueryString"] = json!(query);
+        event
+    }
+
     /// The memory that it has at most had at once, in MB.
     pub fn peak_memory(&self) -> Result<f64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.function.process_id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes =
-            line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM in /proc/PID/status")?;
-        Ok(kilobytes.trim().parse::<f64>()? / 1024.0)
+        Ok(f64::from(u32::try_from(self.function.peak_memory()?)?) / 1024.0)
     }
 }

@@ -46,8 +46,8 @@ pub async fn run(lab: &Lab) -> Result<Finding> {
     Ok(Finding {
         title: "One environment for each request, or one for many",
         table: Table {
-            columns: vec!["Environments", "requests/s", "p99 ms", "MB", "to MySQL", "to Redis"],
-            rows: vec![row("16, one request at a time", &classic), row("1, 16 requests at once", &shared)],
+            columns: vec!["Environments × requests", "per second", "p99 ms", "MB", "to MySQL", "to Redis"],
+            rows: vec![row("16 × 1", &classic), row("1 × 16", &shared)],
         },
         charts: vec![Chart::bars(
             "What one environment does and takes, in % of what 16 do and take",

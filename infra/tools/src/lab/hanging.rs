@@ -30,9 +30,8 @@ pub fn run(lab: &Lab) -> Result<Finding> {
         let figures = [latencies.p50(), latencies.p99(), *total].map(rounded);
         [protection.to_owned()].into_iter().chain(figures).collect()
     };
-    let line = |(name, times): (&'static str, &Vec<Duration>)| Line {
-        name,
-        points: (1_u32..).map(f64::from).zip(times.iter().copied().map(milliseconds)).collect(),
+    let line = |(name, times): (&'static str, &Vec<Duration>)| {
+        Line::marked(name, (1_u32..).map(f64::from).zip(times.iter().copied().map(milliseconds)).collect())
     };
     let [none, timeout, breaker] = totals[..] else { bail!("not three measurements") };
     let slowest = measured[0].iter().copied().max().map_or(f64::NAN, milliseconds);

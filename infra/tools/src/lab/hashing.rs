@@ -58,8 +58,8 @@ pub fn run(lab: &Lab) -> Result<Finding> {
             rounded(reactor),
             rounded(pool),
         ),
-        said: "A hash is slow on purpose and costs the same wherever it is made, so what there is to choose is who waits for it; a pool with a bound, like \
-               libuv's four threads, keeps the others served and the memory known.",
+        said: "A hash is slow on purpose and costs the same wherever it is made, so what there is to choose is who waits for it; a pool of threads has \
+               nobody wait who did not ask, and wants a bound like libuv's four, since every thread that hashes keeps memory for it.",
         surprise: unless(pool * 2.0 <= reactor, || {
             format!(
                 "others wait {pool:.1} ms while the blocking pool hashes, more than half of the {reactor:.1} ms while the reactor does"

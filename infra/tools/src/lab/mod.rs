@@ -14,6 +14,7 @@ mod hashing;
 mod latencies;
 mod load;
 mod page;
+mod streaming;
 mod waiting;
 
 use std::{
@@ -59,13 +60,14 @@ enum Experiment {
     Hashing,
     Adding,
     Environments,
+    Streaming,
     Caching,
     Hanging,
 }
 
 impl Experiment {
-    const ALL: [Self; 6] =
-        [Self::Waiting, Self::Hashing, Self::Adding, Self::Environments, Self::Caching, Self::Hanging];
+    const ALL: [Self; 7] =
+        [Self::Waiting, Self::Hashing, Self::Adding, Self::Environments, Self::Streaming, Self::Caching, Self::Hanging];
 
     /// As the command line has it: the last part of the endpoint's path, where there is one.
     fn name(self) -> &'static str {
@@ -74,6 +76,7 @@ impl Experiment {
             Self::Hashing => "crypto",
             Self::Adding => "cpu",
             Self::Environments => "environments",
+            Self::Streaming => "stream",
             Self::Caching => "cache",
             Self::Hanging => "breaker",
         }
@@ -85,6 +88,7 @@ impl Experiment {
             Self::Hashing => hashing::run(lab),
             Self::Adding => adding::run(lab),
             Self::Environments => environments::run(lab).await,
+            Self::Streaming => streaming::run(lab),
             Self::Caching => caching::run(lab),
             Self::Hanging => hanging::run(lab),
         }

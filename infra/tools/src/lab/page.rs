@@ -6,7 +6,7 @@ use anyhow::Result;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    chart::{Chart, MARKS},
+    chart::Chart,
     finding::{Finding, Table},
 };
 
@@ -53,15 +53,16 @@ fn section(name: &str, finding: &Finding) -> Result<String> {
     for chart in &finding.charts {
         html += &figure(chart)?;
     }
-    html += "</div>\n";
     html += &table(&finding.table);
-    html += "</section>\n";
+    html += "</div>\n</section>\n";
     Ok(html)
 }
 
 fn figure(chart: &Chart) -> Result<String> {
-    let entries = chart.legend().into_iter().zip(MARKS).enumerate();
-    let entries: String = entries
+    let entries: String = chart
+        .legend()
+        .into_iter()
+        .enumerate()
         .map(|(index, (name, mark))| {
             format!("<li><span class=\"series-{index}\" aria-hidden=\"true\">{mark}</span> {name}</li>")
         })

@@ -23,9 +23,8 @@ pub fn run(lab: &Lab) -> Result<Finding> {
     let rows = |name: &'static str, all: &[Latencies]| -> Vec<Vec<String>> {
         AT_ONCE.into_iter().zip(all).map(|point| row(name, point)).collect()
     };
-    let line = |name, all: &[Latencies]| Line {
-        name,
-        points: AT_ONCE.into_iter().map(f64::from).zip(all.iter().map(Latencies::p99)).collect(),
+    let line = |name, all: &[Latencies]| {
+        Line::marked(name, AT_ONCE.into_iter().map(f64::from).zip(all.iter().map(Latencies::p99)).collect())
     };
     let [slow, fast] = [&blocking, &non_blocking].map(|all| all.last().map_or(f64::NAN, Latencies::p99));
     Ok(Finding {
