@@ -10,7 +10,7 @@
 //! | [`auth`] | tokens, passwords, ways to log in, roles and permissions |
 //! | [`queue`], [`mail`] | messages, and what becomes of them |
 //! | [`error`], [`telemetry`] | errors as replies; logs and traces |
-//! | [`notification`], [`report`] | what users are told inside the application; what was sold |
+//! | [`notification`], [`report`], [`export`] | what users are told inside the application; what was sold; the catalogue, as it is taken out |
 //! | [`breaker`] | who keeps failing is left alone for a while |
 //! | [`lab`] | experiments that show how all of this behaves |
 //! | [`page`], [`email`], [`money`] | lists in pages; the values that many types have |
@@ -26,6 +26,7 @@ pub mod contract;
 pub mod email;
 pub mod environment;
 pub mod error;
+pub mod export;
 pub mod http_client;
 pub mod lab;
 pub mod lambda;

@@ -77,7 +77,7 @@ impl Call {
         let mut request = Request::builder()
             .method(&self.method)
             .uri(format!("{}{}", stage.aws_endpoint, self.path))
-            .header("host", &stage.api_host);
+            .header("host", stage.host(self.method.as_str(), &self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

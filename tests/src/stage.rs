@@ -1,6 +1,6 @@
 //! The stage that the tests run against.
 
-use std::{fs, sync::LazyLock};
+use std::{collections::BTreeMap, fs, sync::LazyLock};
 
 use serde_json::Value;
 use shared::contract::{Opener, Resource};
@@ -10,6 +10,8 @@ use ureq::Agent;
 pub struct Stage {
     /// `HOST:PORT` of the API: resolved by nobody, sent in the `Host` header.
     pub api_host: String,
+    /// The same of the functions that stream from URLs of their own, by their names.
+    pub function_hosts: BTreeMap<String, String>,
     /// `http://127.0.0.1:PORT`
     pub aws_endpoint: String,
     pub access_key_id: String,
@@ -35,8 +37,11 @@ impl Stage {
         let file = shared::environment::required("SOUK_STAGE_FILE").expect("run these tests with `cargo xtask test`");
         let description: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
         let text = |name: &str| description[name].as_str().unwrap_or_else(|| panic!("{name} in stage.json")).to_owned();
+        let host = |url: &str| url.trim_start_matches("http://").to_owned();
+        let urls = description["functionUrls"].as_object().expect("functionUrls in stage.json").iter();
         Self {
-            api_host: text("apiUrl").trim_start_matches("http://").to_owned(),
+            api_host: host(&text("apiUrl")),
+            function_hosts: urls.map(|(name, url)| (name.clone(), host(url.as_str().unwrap()))).collect(),
             aws_endpoint: text("awsEndpoint"),
             access_key_id: text("accessKeyId"),
             region: text("region"),
@@ -52,6 +57,13 @@ impl Stage {
     #[must_use]
     pub fn resource<R: Resource>(&self) -> R {
         R::open(&Opener::system()).expect("the test run's environment")
+    }
+
+    /// The `Host` of a request: the API's, or that of the function that streams the reply.
+    #[must_use]
+    pub fn host(&self, method: &str, path: &str) -> &str {
+        let route = shared::api::route(&format!("{method} {}", path.split('?').next().unwrap_or_default()));
+        route.and_then(|route| self.function_hosts.get(route.name)).unwrap_or(&self.api_host)
     }
 
     /// The name of a deployed function.

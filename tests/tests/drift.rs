@@ -139,6 +139,8 @@ fn planted_drift_is_found() {
             "  EmailAgeAlarm:\n    Type: AWS::CloudWatch::Alarm",
             "  EmailAgeAlarm:\n    Type: AWS::SNS::Topic",
         ),
+        ("a function URL that lets nobody in", "AuthType: NONE", "AuthType: AWS_IAM"),
+        ("a reply that is held back", "InvokeMode: RESPONSE_STREAM", "InvokeMode: BUFFERED"),
         ("the common environment", "SOUK_STAGE: !Ref Stage", "SOUK_STAGES: !Ref Stage"),
         ("the runtime", "Runtime: provided.al2023", "Runtime: provided.al2"),
         ("a lab that is there unless somebody objects", "Default: \"off\"", "Default: \"on\""),

@@ -22,7 +22,11 @@ use shared::{
     telemetry::Trace,
 };
 use sqlx::{Row, mysql::MySqlRow};
-use tests::{Call, Stage, function::Function, people};
+use tests::{
+    Call, Stage,
+    function::{self, Function},
+    people,
+};
 use time::macros::datetime;
 use uuid::Uuid;
 
@@ -134,11 +138,7 @@ fn peak_memory(function: &str) -> Option<u64> {
         let has = |variable: &str| environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes());
         has(&name) && has(&database)
     });
-    let peaks = ours.filter_map(|process| {
-        let status = fs::read_to_string(process.join("status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
-    });
-    peaks.max()
+    ours.filter_map(|process| function::peak_memory(&process)).max()
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `GET /v1/lab/cache`: reads something slow through the cache, with or without a guard against stampedes.
 
 use shared::{
-    api::lab::{LabCache, Read},
+    api::lab::{CacheRead, LabCache},
     error::ApiError,
     lab::caching,
     lambda::Request,
@@ -9,8 +9,8 @@ use shared::{
 
 shared::lambda!(LabCache, handle);
 
-async fn handle(needs: Needs, req: Request<LabCache>) -> Result<Read, ApiError> {
+async fn handle(needs: Needs, req: Request<LabCache>) -> Result<CacheRead, ApiError> {
     let (stores, query) = ((&needs.mysql, &needs.redis), &req.query);
     let cache = caching::read(stores, &req.ambient, query.id, query.guard, query.pause()).await?;
-    Ok(Read { cache })
+    Ok(CacheRead { cache })
 }

@@ -126,11 +126,9 @@ impl Function {
         }
     }
 
-    /// The most memory that the process has taken, in kB.
-    ///
-    /// # Errors
-    /// When it has ended.
-    pub fn peak_memory(&self) -> io::Result<u64> {
+    /// The most memory that the process has taken, in kB. `None` when it has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> Option<u64> {
         peak_memory(Path::new(&format!("/proc/{}", locked(&self.process).id())))
     }
 
@@ -169,15 +167,11 @@ impl Drop for Function {
     }
 }
 
-/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`.
-///
-/// # Errors
-/// When it is not there any more.
-pub fn peak_memory(process: &Path) -> io::Result<u64> {
-    let status = fs::read_to_string(process.join("status"))?;
-    let found = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    // A process that has ended and was not waited for has none.
-    found.ok_or_else(|| io::ErrorKind::NotFound.into())
+/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`; `None` when it has ended.
+#[must_use]
+pub fn peak_memory(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
 /// What Lambda is to the process.

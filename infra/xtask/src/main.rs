@@ -11,6 +11,7 @@ mod dlq;
 mod down;
 mod environment;
 mod files;
+mod function_urls;
 mod gateway;
 mod handover;
 mod interrupt;
@@ -61,8 +62,8 @@ fn run() -> Result<u8> {
         Command::Up => {
             let _lock = lock::hold(&workspace, "stage")?;
             let stage = personal(&workspace)?;
-            let url = up::up(&stage)?;
-            up::welcome(&url);
+            let urls = up::up(&stage)?;
+            up::welcome(&urls);
         }
         Command::Down { purge } => down::down(&workspace, purge)?,
         Command::Status => return status::status(&personal(&workspace)?),

@@ -2,6 +2,7 @@
 //!
 //! The person's stage is `.local/stage` on fixed ports. Tests get `.local/test` on free ports, new each time.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,13 @@ impl Ports {
             "openid": self.openid,
         })
     }
+}
+
+/// Where what is deployed answers.
+pub struct Urls {
+    pub api: String,
+    /// Of functions that are not behind the API, by their names.
+    pub functions: BTreeMap<String, String>,
 }
 
 pub struct Stage {
@@ -254,9 +262,10 @@ impl Stage {
     }
 
     /// Writes `stage.json`.
-    pub fn describe(&self, api_url: &str) -> Result<()> {
+    pub fn describe(&self, urls: &Urls) -> Result<()> {
         let description = json!({
-            "apiUrl": api_url,
+            "apiUrl": urls.api,
+            "functionUrls": urls.functions,
             "awsEndpoint": self.aws_endpoint(),
             "region": REGION,
             "accessKeyId": ACCESS_KEY_ID,

@@ -54,6 +54,9 @@ fn print_deployed(stage: &Stage, aws: &Aws) -> Result<()> {
     if let Some(url) = description["apiUrl"].as_str() {
         say!("\nurl        {url}");
     }
+    for (name, url) in description["functionUrls"].as_object().into_iter().flatten() {
+        say!("           {} ({name})", url.as_str().unwrap_or_default());
+    }
     Ok(())
 }
 

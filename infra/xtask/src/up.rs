@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::aws::Aws;
 use crate::build;
 use crate::deploy::{Deployer, function_name};
+use crate::function_urls;
 use crate::gateway;
 use crate::handover;
 use crate::interrupt;
@@ -16,14 +17,14 @@ use crate::progress::{say, step};
 use crate::requirements;
 use crate::seed::{self, SEEDED_PASSWORD};
 use crate::servers;
-use crate::stage::Stage;
+use crate::stage::{Stage, Urls};
 use crate::tools::Tools;
 
 /// How long the first request may take.
 const READY: Duration = Duration::from_secs(30);
 
-/// Brings a stage up; returns the URL of its API. What this run started it stops again if it fails.
-pub fn up(stage: &Stage) -> Result<String> {
+/// Brings a stage up; returns where it answers. What this run started it stops again if it fails.
+pub fn up(stage: &Stage) -> Result<Urls> {
     let tools = Tools::of_stage(&stage.workspace)?;
     let is_first_build = !tools.is_installed() || !stage.workspace.binary("tools").exists();
     requirements::disk(&stage.dir, is_first_build)?;
@@ -42,7 +43,7 @@ pub fn up(stage: &Stage) -> Result<String> {
     outcome
 }
 
-fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<String> {
+fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<Urls> {
     interrupt::check()?;
     let aws = Aws::of(stage);
     let resolved = step("addresses and secrets", || handover::write(stage, &aws))?;
@@ -53,12 +54,13 @@ fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<String> {
     interrupt::check()?;
     let api = step("routes", || gateway::sync(&aws))?;
     step("migrations", || migrate(&aws))?;
-    let url = format!("http://{api}.execute-api.localhost:{}", stage.ports.aws);
-    stage.describe(&url)?;
+    let api = format!("http://{api}.execute-api.localhost:{}", stage.ports.aws);
+    let urls = Urls { api, functions: function_urls::read(stage, &aws)? };
+    stage.describe(&urls)?;
     interrupt::check()?;
     seed::once(stage)?;
-    step("every store answers through the API", || answers(stage, &url))?;
-    Ok(url)
+    step("every store answers through the API", || answers(stage, &urls.api))?;
+    Ok(urls)
 }
 
 /// The last proof: a request goes through the gateway and a function to each store.
@@ -101,10 +103,14 @@ fn migrate(aws: &Aws) -> Result<()> {
 }
 
 /// What a person can do next.
-pub fn welcome(url: &str) {
+pub fn welcome(urls: &Urls) {
+    let url = &urls.api;
+    let streamed: String = urls.functions.iter().map(|(name, url)| format!("\n  {name:<18} {url}")).collect();
     say!(
         "
 Souk is up: {url}
+
+  What streams has a URL of its own:{streamed}
 
   Sample users (password {SEEDED_PASSWORD}):
     admin@souk.example   staff@souk.example   customer@souk.example

@@ -82,7 +82,7 @@ endpoint! {
     LabCache = "lab-cache" GET "/v1/lab/cache" {
         access: Public,
         query: CacheQuery,
-        reply: 200 Read,
+        reply: 200 CacheRead,
         problems: [ValidationFailed],
         needs: { mysql: Mysql, redis: Redis },
     }
@@ -258,7 +258,7 @@ impl CacheQuery {
 
 /// Something was read.
 #[derive(Serialize, ToSchema)]
-pub struct Read {
+pub struct CacheRead {
     pub cache: Status,
 }
 

@@ -51,6 +51,7 @@ macro_rules! for_each_endpoint {
             $crate::api::orders::OrdersStatus,
             $crate::api::products::ProductsCreate,
             $crate::api::products::ProductsDelete,
+            $crate::api::products::ProductsExport,
             $crate::api::products::ProductsGet,
             $crate::api::products::ProductsList,
             $crate::api::products::ProductsStock,

@@ -7,7 +7,10 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::{MacKey, permission::ProductsWrite},
+    auth::{
+        Callers, MacKey,
+        permission::{ProductsReadAll, ProductsWrite},
+    },
     contract::{IdPath, IfMatch, IfNoneMatch, Keyed, NoContent, Public, Requires},
     endpoint,
     error::{ApiError, Problem},
@@ -45,6 +48,17 @@ endpoint! {
         reply: 200 Page<Product>,
         problems: [InvalidCursor, ValidationFailed],
         needs: { mysql: Mysql, mac: MacKey },
+    }
+}
+
+endpoint! {
+    /// All products that are not deleted, as they are at one moment, streamed in the order of their ids. An export that does not end
+    /// with its end line is not whole: `after` goes on where it broke off.
+    ProductsExport = "products-export" GET "/v1/products/export" {
+        access: Requires<ProductsReadAll>,
+        query: ExportQuery,
+        reply: 200 ExportLine as ["application/x-ndjson", "text/csv"],
+        needs: { mysql: Mysql, callers: Callers },
     }
 }
 
@@ -298,6 +312,38 @@ impl From<products::Product> for Product {
         let products::Product { id, sku, name, description, price, stock, version, created_at, updated_at } = product;
         Self { id, sku, name, description, price, stock, version, created_at, updated_at }
     }
+}
+
+/// Where an export begins.
+#[derive(Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[garde(allow_unvalidated)]
+pub struct ExportQuery {
+    /// Only products after this one: the id of the last product that came, to go on after an export that broke off.
+    pub after: Option<Uuid>,
+}
+
+/// A line of an export.
+#[derive(Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum ExportLine {
+    Product(Product),
+    /// The last line of an export that is whole.
+    End {
+        /// How many products came.
+        products: u64,
+    },
+    /// The last line of an export that broke off.
+    Error {
+        /// What happened, as the `type` of a problem (RFC 9457).
+        problem: String,
+        /// The same as a short phrase.
+        title: String,
+        /// The last product that came, for the next request's `after`; null if none did and none was named.
+        after: Option<Uuid>,
+        /// Names this request in our logs.
+        request_id: String,
+    },
 }
 
 /// A change of a product's stock that was made.

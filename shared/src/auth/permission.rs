@@ -36,6 +36,8 @@ macro_rules! permissions {
 permissions! {
     /// Create, change, restock and delete products.
     ProductsWrite = "products:write",
+    /// Take all products out at once.
+    ProductsReadAll = "products:read-all",
     /// See everybody's orders.
     OrdersReadAll = "orders:read-all",
     /// Confirm, ship and deliver orders.
@@ -70,6 +72,7 @@ impl Role {
             Self::Customer => &[],
             Self::Staff => &[
                 Permission::ProductsWrite,
+                Permission::ProductsReadAll,
                 Permission::OrdersReadAll,
                 Permission::OrdersFulfil,
                 Permission::ReportsWrite,

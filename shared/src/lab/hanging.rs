@@ -44,6 +44,7 @@ pub enum Protection {
 /// How a call ended. None succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = CallEnded)]
 pub enum Ended {
     /// The dependency hung up.
     HungUp,

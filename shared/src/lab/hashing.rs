@@ -15,6 +15,7 @@ use crate::{
 /// Where passwords are hashed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = HashingPlace)]
 pub enum Place {
     /// On the thread that serves requests.
     Reactor,

@@ -29,6 +29,7 @@ pub enum Mode {
 /// A line of the reply.
 #[derive(Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[schema(as = LabLine)]
 pub enum Line {
     Row {
         number: u32,

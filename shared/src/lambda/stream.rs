@@ -119,7 +119,7 @@ impl Output {
         if self.is_pending && (self.pending.size() >= CHUNK || is_due()) {
             self.flush().await?;
         }
-        self.is_pending = true;
+        self.is_pending |= !bytes.is_empty();
         Ok(self.pending.write(bytes).map_err(ApiError::internal)?)
     }
 

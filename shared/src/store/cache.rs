@@ -83,6 +83,7 @@ impl fmt::Display for Key {
 /// Where a read was answered from; the `X-Cache` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = CacheStatus)]
 pub enum Status {
     /// From Redis.
     Hit,

@@ -16,6 +16,7 @@ pub mod notifications;
 pub mod orders;
 pub mod outbox;
 pub mod processed_messages;
+pub mod product_export;
 pub mod product_list;
 pub mod products;
 mod redis;

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use sqlx::{
-    MySql, Transaction,
+    MySql, MySqlConnection, Transaction,
     mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions},
 };
 use time::OffsetDateTime;
@@ -100,6 +100,14 @@ impl Mysql {
         Ok(Box::pin(self.pool().await?.begin()).await?)
     }
 
+    /// A connection that does not go back to the others: ending with it, whoever drops it ends what it is doing.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) async fn dedicated(&self) -> Result<MySqlConnection, StoreError> {
+        Ok(Box::pin(self.pool().await?.acquire()).await?.detach())
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
@@ -174,8 +182,9 @@ impl From<sqlx::Error> for StoreError {
         match (&*cause, number) {
             // Lock wait timeout, deadlock.
             (_, Some(1205 | 1213)) => Self::Contended { store, cause },
-            // Too many connections, access denied, shutting down, read-only (a failover), too many connections of a user.
-            (_, Some(1040 | 1045 | 1053 | 1203 | 1290)) => Self::Unavailable { store, cause },
+            // Too many connections, access denied, shutting down, read-only (a failover), too many connections of a user; the query
+            // or the connection was killed.
+            (_, Some(1040 | 1045 | 1053 | 1203 | 1290 | 1317 | 1927)) => Self::Unavailable { store, cause },
             (E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed, _) => {
                 Self::Unavailable { store, cause }
             }

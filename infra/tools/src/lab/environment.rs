@@ -54,6 +54,7 @@ impl Environment {
 
     /// The memory that it has at most had at once, in MB.
     pub fn peak_memory(&self) -> Result<f64> {
-        Ok(f64::from(u32::try_from(self.function.peak_memory()?)?) / 1024.0)
+        let kilobytes = self.function.peak_memory().context("the function has ended")?;
+        Ok(f64::from(u32::try_from(kilobytes)?) / 1024.0)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
@@ -50,6 +50,12 @@ impl Aws {
     pub fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
         let path = format!("/2015-03-31/functions/{function}/invocations");
         self.rest("lambda", &Method::POST, &path, Some(event))
+    }
+
+    /// The URL of a function that has one.
+    pub fn function_url(&self, function: &str) -> Result<String> {
+        let reply = self.rest("lambda", &Method::GET, &format!("/2021-10-31/functions/{function}/url"), None)?;
+        reply["FunctionUrl"].as_str().map(str::to_owned).with_context(|| format!("{function} has no URL"))
     }
 
     pub fn functions(&self) -> Result<Vec<Function>> {

@@ -1,0 +1,26 @@
+//! The URLs of the functions whose replies are streamed, which no HTTP API can do.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use crate::aws::Aws;
+use crate::deploy::function_name;
+use crate::stage::{REGION, STACK, Stage};
+
+/// Where each of them answers on this machine, by the function's name.
+pub fn read(stage: &Stage, aws: &Aws) -> Result<BTreeMap<String, String>> {
+    let resources = aws.stack_resources(STACK)?;
+    let template = aws.processed_template(STACK)?;
+    let all = template["Resources"].as_object().context("the stack has no resources")?;
+    let mut urls = BTreeMap::new();
+    for (logical, _) in all.iter().filter(|(_, resource)| resource["Type"] == "AWS::Lambda::Url") {
+        let function = resources.get(logical).with_context(|| format!("the stack has no resource `{logical}`"))?;
+        let url = aws.function_url(function)?;
+        // AWS's own name for it leads out of this machine.
+        let id = url.trim_start_matches("https://").split('.').next().unwrap_or_default();
+        let name = function.strip_prefix(&function_name("")).unwrap_or(function);
+        urls.insert(name.to_owned(), format!("http://{id}.lambda-url.{REGION}.localhost:{}", stage.ports.aws));
+    }
+    Ok(urls)
+}
