@@ -4,6 +4,7 @@
 
 use std::{fs, process::Command, sync::Mutex};
 
+use serde_json::{Value, json};
 use tests::{Call, template::repository};
 
 static ALONE: Mutex<()> = Mutex::new(());
@@ -44,6 +45,7 @@ fn nobody_can_ask_much_of_the_lab() {
         ("crypto", ["hashes=5", "place=moon", "hashes=-1"]),
         ("cpu", ["threads=0", "threads=10000", "orders=200001"]),
         ("cache", ["milliseconds=1001", "id=1", "guard=maybe"]),
+        ("stream", ["rows=1000001", "rows=-1", "mode=later"]),
         ("breaker", ["protection=prayer", "milliseconds=1", "hashes=1"]),
     ] {
         for query in refused {
@@ -63,6 +65,12 @@ fn what_the_lab_is_asked_for_it_does() {
     assert_eq!(get("cpu?orders=1234")["orders"], 1234);
     let cached = format!("cache?id={}&milliseconds=1", tests::people::new_key());
     assert_eq!([get(&cached)["cache"].clone(), get(&cached)["cache"].clone()], ["miss", "hit"]);
+    for mode in ["stream", "buffer"] {
+        let reply = Call::get(format!("/v1/lab/stream?rows=2&mode={mode}")).send().expect(200);
+        let lines: Vec<Value> = reply.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 3, "{reply:?}");
+        assert_eq!((&lines[1]["number"], &lines[2]), (&json!(2), &json!({ "type": "end", "rows": 2 })));
+    }
     assert_eq!(get("breaker?protection=none")["ended"], "hung-up");
     assert_eq!(get("breaker?protection=timeout")["ended"], "timed-out");
 }

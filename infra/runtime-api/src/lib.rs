@@ -239,7 +239,7 @@ impl RuntimeApi {
     fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
         let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
         let waiting = locked(&self.answers).remove(id);
-        if !waiting.is_some_and(|waiting| waiting.send(Answer::Stream(taken)).is_ok()) {
+        if waiting.is_none_or(|waiting| waiting.send(Answer::Stream(taken)).is_err()) {
             return Ok(false);
         }
         while let Some(chunk) = chunk(reader)? {
@@ -287,7 +287,7 @@ impl Head {
                 Some(("content-length", value)) => head.length = number(value, 10)?,
                 Some(("transfer-encoding", value)) => head.is_chunked = value.trim() == "chunked",
                 Some(("lambda-runtime-function-response-mode", value)) => {
-                    head.is_streamed = value.trim() == "streaming"
+                    head.is_streamed = value.trim() == "streaming";
                 }
                 Some(_) => {}
                 None => return Ok(Some(head)),

@@ -36,7 +36,7 @@ fn expected(name: &str) -> [u16; 9] {
     let owner = |status| [401, 403, 403, status, 404, 404, 404, 403, 403];
     match name {
         "auth-jwks" | "health" | "health-ready" | "lab-blocking" | "lab-breaker" | "lab-cache" | "lab-cpu"
-        | "lab-crypto" | "lab-non-blocking" | "products-list" => anybody(200),
+        | "lab-crypto" | "lab-non-blocking" | "lab-stream" | "products-list" => anybody(200),
         "auth-login"
         | "auth-otp"
         | "auth-password-forgot"

@@ -62,12 +62,15 @@ pub fn run(lab: &Lab) -> Result<Finding> {
                 Line::plain("Amdahl's law", law),
             ],
         )],
-        seen: format!(
-            "Of adding up 25,000 orders {:.0} % can be shared; {} make it {last:.2} times as fast, where Amdahl's law gives {expected:.2}, and no \
-             number of threads makes it more than {ceiling:.0} times as fast.",
-            parallel * 100.0,
-            if cores == 1 { "the one core of this machine does not".to_owned() } else { format!("{cores} threads") },
-        ),
+        seen: if cores == 1 {
+            "This machine has one core, so there is nothing to see but what Amdahl's law would give on more.".to_owned()
+        } else {
+            format!(
+                "Of adding up 25,000 orders {:.0} % can be shared; {cores} threads make it {last:.2} times as fast, where Amdahl's \
+                 law gives {expected:.2}, and no number of threads makes it more than {ceiling:.0} times as fast.",
+                parallel * 100.0,
+            )
+        },
         said: "rayon is what worker threads are in Node, without copies between them; on Lambda cores are bought as memory, so measure the serial part \
                before buying.",
         surprise: best.get(1).and_then(|two| {
