@@ -11,6 +11,8 @@
 //! | [`queue`], [`mail`] | messages, and what becomes of them |
 //! | [`error`], [`telemetry`] | errors as replies; logs and traces |
 //! | [`notification`], [`report`], [`export`] | what users are told inside the application; what was sold; the catalogue, as it is taken out |
+//! | [`breaker`] | who keeps failing is left alone for a while |
+//! | [`lab`] | experiments that show how all of this behaves |
 //! | [`page`], [`email`], [`money`] | lists in pages; the values that many types have |
 //! | [`ambient`], [`environment`], [`secret`], [`aws`], [`http_client`] | the world outside: clock, randomness, configuration, secrets, AWS, other servers |
 
@@ -19,12 +21,14 @@ pub mod api;
 pub mod auth;
 pub mod aws;
 pub mod background;
+pub mod breaker;
 pub mod contract;
 pub mod email;
 pub mod environment;
 pub mod error;
 pub mod export;
 pub mod http_client;
+pub mod lab;
 pub mod lambda;
 pub mod mail;
 pub mod money;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+pub use runtime_api::http_event;
+use serde_json::Value;
 use ureq::http::Request;
-use uuid::Uuid;
 
 use crate::Stage;
 
@@ -19,29 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub fn invoke(function: &str, event: &Value) -> Value {
     let path = format!("/2015-03-31/functions/{}/invocations", Stage::function(function));
     call("lambda", "POST", &path, Some(event))
-}
-
-/// An HTTP API event as the gateway sends it, but for the authorizer's context.
-#[must_use]
-pub fn http_event(route_key: &str, body: &Value) -> Value {
-    let (method, path) = route_key.split_once(' ').unwrap_or_default();
-    let path = path.replace("{id}", &Uuid::nil().to_string());
-    json!({
-        "version": "2.0",
-        "routeKey": route_key,
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": { "content-type": "application/json", "idempotency-key": "direct" },
-        "pathParameters": { "id": Uuid::nil() },
-        "requestContext": {
-            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "test" },
-            "requestId": "direct",
-            "routeKey": route_key,
-            "stage": "$default",
-        },
-        "body": body.to_string(),
-        "isBase64Encoded": false,
-    })
 }
 
 /// The mails to an address whose text or subject has a phrase in it.

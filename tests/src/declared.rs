@@ -16,6 +16,8 @@ pub struct Declared {
     pub environment: BTreeSet<String>,
     /// IAM action and resource; the resource as the template writes it.
     pub grants: BTreeSet<(String, String)>,
+    /// The template's condition that it is only there with.
+    pub condition: Option<String>,
 }
 
 /// What runs a function.
@@ -63,7 +65,8 @@ fn add<F: Function>(functions: &mut BTreeMap<String, Declared>, trigger: Trigger
         .flat_map(|needed| needed.grants)
         .map(|grant| (grant.action.to_owned(), resource(grant.target)))
         .collect();
-    functions.insert(F::NAME.to_owned(), Declared { trigger, environment, grants });
+    let condition = F::NAME.starts_with("lab-").then(|| "HasLab".to_owned());
+    functions.insert(F::NAME.to_owned(), Declared { trigger, environment, grants, condition });
 }
 
 fn http<E: Endpoint>() -> Trigger {

@@ -65,6 +65,18 @@ impl Template {
         keys(&self.root["Globals"]["Function"]["Environment"]["Variables"])
     }
 
+    /// What a parameter is where a deployment says nothing.
+    #[must_use]
+    pub fn default_of(&self, parameter: &str) -> String {
+        text(&self.root["Parameters"][parameter]["Default"])
+    }
+
+    /// When a condition holds, as the template writes it.
+    #[must_use]
+    pub fn condition(&self, name: &str) -> String {
+        text(&self.root["Conditions"][name])
+    }
+
     /// One of the properties that every function has.
     #[must_use]
     pub fn global(&self, name: &str) -> String {
@@ -163,7 +175,7 @@ impl Template {
     }
 
     fn function(&self, id: &str, name: &str, resource: &Value) -> Result<TemplateFunction, Drift> {
-        only(resource, &["Type", "DependsOn", "Properties"])?;
+        only(resource, &["Type", "Condition", "DependsOn", "Properties"])?;
         let properties = &resource["Properties"];
         only(
             properties,
@@ -198,7 +210,12 @@ impl Template {
             (None, None) => return Err("nothing invokes it".into()),
         };
         Ok(TemplateFunction {
-            declared: Declared { trigger, environment: keys(variables), grants: grants(properties)? },
+            declared: Declared {
+                trigger,
+                environment: keys(variables),
+                grants: grants(properties)?,
+                condition: resource.get("Condition").map(text),
+            },
             timeout: properties["Timeout"]
                 .as_u64()
                 .or(self.root["Globals"]["Function"]["Timeout"].as_u64())

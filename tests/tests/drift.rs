@@ -149,6 +149,14 @@ fn planted_drift_is_found() {
         ("a reply that is held back", "InvokeMode: RESPONSE_STREAM", "InvokeMode: BUFFERED"),
         ("the common environment", "SOUK_STAGE: !Ref Stage", "SOUK_STAGES: !Ref Stage"),
         ("the runtime", "Runtime: provided.al2023", "Runtime: provided.al2"),
+        ("a lab that is there unless somebody objects", "Default: \"off\"", "Default: \"on\""),
+        ("a lab that is there while it is off", "!Equals [!Ref Lab, \"on\"]", "!Equals [!Ref Lab, \"off\"]"),
+        ("a lab function that is always there", "    Condition: HasLab\n", ""),
+        (
+            "a function that is there only with the lab",
+            "  Health:\n    Type:",
+            "  Health:\n    Condition: HasLab\n    Type:",
+        ),
     ];
     for (kind, found, planted) in plants {
         assert!(original.contains(found), "{kind}: the template has no {found:?} to plant it in");
@@ -169,6 +177,8 @@ fn drift(template: &Template) -> Vec<Drift> {
     differ("the common environment", format!("{:?}", template.common_environment()), format!("{common:?}"));
     differ("the runtime", template.global("Runtime"), "provided.al2023".into());
     differ("the handler", template.global("Handler"), "bootstrap".into());
+    differ("the lab where nobody asks for it", template.default_of("Lab"), "off".into());
+    differ("when the lab is there", template.condition("HasLab"), "!Equals [!Ref Lab, on]".into());
 
     for (variable, values) in template.environment_values() {
         let expected = expected_value(&variable);

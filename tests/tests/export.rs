@@ -303,7 +303,7 @@ async fn the_first_products_come_at_once_compressed_or_not() {
             assert!(times.len() < 10, "the first products came after {times:?}");
             // A new one each time: the last has still to find out that it was hung up on.
             let function = Function::start("products-export", &[]);
-            assert_eq!(plain(&function, Some(Uuid::max())).text(), "{\"type\":\"end\",\"products\":0}\n");
+            assert_eq!(plain(&function, Some(Uuid::max())).text().unwrap(), "{\"type\":\"end\",\"products\":0}\n");
             let start = Instant::now();
             let reply = function.stream(&event(NDJSON, encoding, None));
             let mut line = String::new();
@@ -335,7 +335,7 @@ async fn an_export_goes_on_in_the_middle_with_exactly_the_rest() {
     wrong["rawQueryString"] = json!("after=1");
     let reply = function.stream(&wrong);
     assert_eq!(reply.status, 400);
-    assert!(reply.text().contains("malformed-request"));
+    assert!(reply.text().unwrap().contains("malformed-request"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 mod dlq;
 mod keys;
+mod lab;
 mod mail;
 mod openapi;
 mod operate;
@@ -23,6 +24,8 @@ Usage: tools COMMAND
   dlq list | show QUEUE | redrive QUEUE [--id ID] | drop QUEUE --id ID  [--env NAME]
                       messages that were given up
   keys new            prints a new signing key for access tokens, and its public half
+  lab [--quick] [NAME ...]
+                      runs the experiments of the lab, draws them in target/lab; quickly, with fewer samples
   mail [NAME]         lists the mails, or writes one to target/mail to be looked at
   openapi [--check]   writes openapi.json, or says whether it is what the contract says
   outbox list | replay [--id ID]  [--env NAME]
@@ -42,6 +45,7 @@ async fn main() -> Result<()> {
     match command.to_str() {
         Some("dlq") => dlq::run(&mut arguments).await,
         Some("keys") => keys::run(&mut arguments),
+        Some("lab") => lab::run(&mut arguments).await,
         Some("mail") => mail::run(&mut arguments),
         Some("openapi") => openapi::run(&mut arguments),
         Some("outbox") => outbox::run(&mut arguments).await,

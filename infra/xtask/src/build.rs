@@ -33,7 +33,8 @@ pub fn everything(workspace: &Workspace, tools: &Tools) -> Result<()> {
     })
 }
 
-fn functions(workspace: &Workspace) -> Result<()> {
+/// All binaries, the functions' ones placed.
+pub fn functions(workspace: &Workspace) -> Result<()> {
     crate::progress::step("cargo build", || {
         let arguments = ["build", "--profile", "stage", "--workspace", "--bins", "--exclude", "xtask"];
         let status = cargo(workspace).args(arguments).status().context("cannot run cargo")?;

@@ -35,6 +35,7 @@ Usage: cargo xtask COMMAND
                             slow above some thousands of customers
   keys rotate [--drop-old]  a new signing key, and nobody is signed out; --drop-old also ends what the old keys signed,
                             for a key that leaked
+  lab [NAME ...]            the runtime's internals as experiments: figures, and a page of charts in target/lab
   routes                    the endpoints and who may call them
   openapi [--check]         write openapi.json; --check only compares
   deploy [stores | app | monitoring] --env NAME [--yes] [--no-build] [--dry-run]
@@ -73,6 +74,7 @@ pub enum Command {
     },
     Mail(Vec<OsString>),
     Demo,
+    Lab(Vec<OsString>),
     Seed(Vec<OsString>),
     RotateKeys {
         drop_old: bool,
@@ -123,6 +125,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "routes" => Command::Routes,
         "sizes" => Command::Sizes,
         "check" => Command::Check,
+        "lab" => return Ok(Command::Lab(parser.raw_args()?.collect())),
         "seed" => return Ok(Command::Seed(parser.raw_args()?.collect())),
         "outbox" => return operate("outbox", parser),
         "mail" => return Ok(Command::Mail(parser.raw_args()?.collect())),

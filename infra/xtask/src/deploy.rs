@@ -108,12 +108,13 @@ impl Deployer<'_> {
     }
 
     /// The machine's own architecture: its binaries run here.
-    fn overrides(&self) -> [String; 3] {
+    fn overrides(&self) -> [String; 4] {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
         [
             format!("Stage={STAGE}"),
             format!("Architecture={architecture}"),
             format!("AddressLimitFactor={}", self.stage.address_limit_factor),
+            "Lab=on".to_owned(),
         ]
     }
 

@@ -66,7 +66,8 @@ fn routes(
 ) -> Result<Vec<Route>> {
     let mut routes = Vec::new();
     for (path, operations) in body["paths"].as_object().context("the API has no paths")? {
-        for (method, operation) in operations.as_object().into_iter().flatten() {
+        for (method, operation) in present(operations).as_object().into_iter().flatten() {
+            let operation = present(operation);
             let integration = &operation["x-amazon-apigateway-integration"];
             // A public operation names the scheme `NONE`, or no scheme at all.
             let schemes = operation["security"].as_array().into_iter().flatten().filter_map(Value::as_object);
@@ -79,6 +80,12 @@ fn routes(
         }
     }
     Ok(routes)
+}
+
+/// What is there if its condition holds, as all of them do on the stage: SAM makes the path and the operation of a conditional function
+/// conditional too.
+fn present(value: &Value) -> &Value {
+    value["Fn::If"].get(1).unwrap_or(value)
 }
 
 /// The function that an integration's URI, full of intrinsic functions, speaks of.
@@ -129,14 +136,15 @@ mod tests {
     fn only_operations_with_a_known_scheme_are_authorized() {
         let uri = json!({"Fn::Sub": "f/${Health.Arn}/i"});
         let operation = |security| json!({"x-amazon-apigateway-integration": {"uri": uri}, "security": security});
-        let body = json!({"paths": {"/a": {
-            "get": operation(json!([{"NONE": []}])),
-            "post": operation(json!([{"Tokens": []}])),
-        }}});
+        let only_if_b = |value| json!({ "Fn::If": ["HasB", value, { "Ref": "AWS::NoValue" }] });
+        let body = json!({"paths": {
+            "/a": { "get": operation(json!([{"NONE": []}])), "post": operation(json!([{"Tokens": []}])) },
+            "/b": only_if_b(json!({ "get": only_if_b(operation(json!([]))) })),
+        }});
         let resources = BTreeMap::from([("Health".to_owned(), "souk-local-health".to_owned())]);
         let authorizers = BTreeMap::from([("Tokens".to_owned(), "id1".to_owned())]);
         let found = routes(&body, &resources, &authorizers).unwrap();
         let read: Vec<_> = found.iter().map(|route| (route.key.as_str(), route.authorizer.as_deref())).collect();
-        assert_eq!(read, [("GET /a", None), ("POST /a", Some("id1"))]);
+        assert_eq!(read, [("GET /a", None), ("POST /a", Some("id1")), ("GET /b", None)]);
     }
 }

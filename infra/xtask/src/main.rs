@@ -78,6 +78,11 @@ fn run() -> Result<u8> {
         }
         Command::Mail(arguments) => return without_stage(&workspace, "mail", &arguments),
         Command::Demo => demo::demo(&running(&workspace)?)?,
+        Command::Lab(arguments) => {
+            let stage = running(&workspace)?;
+            build::functions(&workspace)?;
+            return tools(&workspace, seed::tools(&stage), "lab", &arguments);
+        }
         Command::Seed(arguments) => {
             let stage = running(&workspace)?;
             return tools(&workspace, seed::tools(&stage), "seed", &arguments);

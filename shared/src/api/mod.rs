@@ -5,6 +5,7 @@
 
 pub mod auth;
 pub mod health;
+pub mod lab;
 pub mod notifications;
 pub mod orders;
 pub mod products;
@@ -34,6 +35,13 @@ macro_rules! for_each_endpoint {
             $crate::api::auth::AuthVerifyEmailResend,
             $crate::api::health::Health,
             $crate::api::health::HealthReady,
+            $crate::api::lab::LabBlocking,
+            $crate::api::lab::LabBreaker,
+            $crate::api::lab::LabCache,
+            $crate::api::lab::LabCpu,
+            $crate::api::lab::LabCrypto,
+            $crate::api::lab::LabNonBlocking,
+            $crate::api::lab::LabStream,
             $crate::api::notifications::UsersMeNotificationsList,
             $crate::api::notifications::UsersMeNotificationsRead,
             $crate::api::orders::OrdersCancel,

@@ -117,6 +117,11 @@ pub async fn verify(password: &Password, hash: Option<&str>, ambient: &Ambient) 
     .map_err(|error: argon2::password_hash::Error| ApiError::internal(error.to_string()))
 }
 
+/// Hashes a password on the thread that calls: only for those that may be kept busy that long.
+pub(crate) fn hash_here(password: &Password, ambient: &Ambient) -> Result<String, ApiError> {
+    hash_with(password, &ambient.bytes::<16>()).map_err(|error| ApiError::internal(error.to_string()))
+}
+
 fn hash_with(password: &Password, salt: &[u8]) -> Result<String, argon2::password_hash::Error> {
     argon2().hash_password_with_salt(password.0.expose_secret().as_bytes(), salt).map(|hash| hash.to_string())
 }

@@ -10,6 +10,7 @@
 use std::{fmt, future::Future, time::Duration};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Redis, StoreError, redis::milliseconds};
@@ -58,6 +59,12 @@ impl Key {
     pub const fn user(id: Uuid) -> Self {
         Self("user", id)
     }
+
+    /// Something that only the lab reads.
+    #[must_use]
+    pub const fn lab(id: Uuid) -> Self {
+        Self("lab", id)
+    }
 }
 
 impl Key {
@@ -74,7 +81,9 @@ impl fmt::Display for Key {
 }
 
 /// Where a read was answered from; the `X-Cache` header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = CacheStatus)]
 pub enum Status {
     /// From Redis.
     Hit,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub mod cache;
 pub mod idempotency;
+pub mod lab;
 mod limiter;
 pub mod login_codes;
 pub mod migrations;

@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::StoreError;
 use crate::{
+    breaker::Breaker,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     secret::{Credentials, Secret},
@@ -24,10 +25,6 @@ const STORE: &str = "Redis";
 const REVOCATION_URL: &str = "SOUK_REVOCATION_REDIS_URL";
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(250);
-/// This many failures in a row open the breaker.
-const FAILURES: u32 = 3;
-/// How long an open breaker answers for Redis.
-const OPEN_FOR: Duration = Duration::from_secs(5);
 
 /// Redis. Each command is bounded in time, and after some failures in a row none is sent for a while.
 #[derive(Clone)]
@@ -170,38 +167,6 @@ impl<S: ConnectionSource> Redis<S> {
     }
 }
 
-/// A circuit breaker: closed, open for a while after some failures in a row, then closed again for one try.
-#[derive(Default)]
-struct Breaker(Mutex<BreakerState>);
-
-#[derive(Default)]
-struct BreakerState {
-    failures: u32,
-    open_until: Option<Instant>,
-}
-
-impl Breaker {
-    fn is_open(&self, now: Instant) -> bool {
-        self.state().open_until.is_some_and(|until| now < until)
-    }
-
-    fn failed(&self, now: Instant) {
-        let mut state = self.state();
-        state.failures += 1;
-        if state.failures >= FAILURES {
-            state.open_until = Some(now + OPEN_FOR);
-        }
-    }
-
-    fn succeeded(&self) {
-        *self.state() = BreakerState::default();
-    }
-
-    fn state(&self) -> MutexGuard<'_, BreakerState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A time to live, as commands take it.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -218,26 +183,5 @@ impl From<RedisError> for StoreError {
         } else {
             Self::Failed { store: STORE, cause: Box::new(error) }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_breaker_opens_after_failures_and_closes_with_time() {
-        let (breaker, start) = (Breaker::default(), Instant::now());
-        for _ in 0..FAILURES {
-            assert!(!breaker.is_open(start));
-            breaker.failed(start);
-        }
-        assert!(breaker.is_open(start));
-        let later = start + OPEN_FOR;
-        assert!(!breaker.is_open(later));
-        breaker.failed(later);
-        assert!(breaker.is_open(later), "one failure is enough to open it again");
-        breaker.succeeded();
-        assert!(!breaker.is_open(later));
     }
 }

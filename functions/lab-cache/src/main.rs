@@ -1,0 +1,16 @@
+//! `GET /v1/lab/cache`: reads something slow through the cache, with or without a guard against stampedes.
+
+use shared::{
+    api::lab::{CacheRead, LabCache},
+    error::ApiError,
+    lab::caching,
+    lambda::Request,
+};
+
+shared::lambda!(LabCache, handle);
+
+async fn handle(needs: Needs, req: Request<LabCache>) -> Result<CacheRead, ApiError> {
+    let (stores, query) = ((&needs.mysql, &needs.redis), &req.query);
+    let cache = caching::read(stores, &req.ambient, query.id, query.guard, query.pause()).await?;
+    Ok(CacheRead { cache })
+}

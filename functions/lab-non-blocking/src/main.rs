@@ -1,0 +1,16 @@
+//! `GET /v1/lab/non-blocking`: waits, and has the thread serve other requests of the environment meanwhile.
+
+use shared::{
+    api::lab::{LabNonBlocking, Waited},
+    error::ApiError,
+    lab::waiting,
+    lambda::Request,
+};
+
+shared::lambda!(LabNonBlocking, handle);
+
+async fn handle(_: Needs, req: Request<LabNonBlocking>) -> Result<Waited, ApiError> {
+    let time = req.query.time();
+    waiting::non_blocking(time).await;
+    Ok(time.into())
+}

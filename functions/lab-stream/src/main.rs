@@ -1,0 +1,9 @@
+//! `GET /v1/lab/stream`: sends made-up rows, while they are written or all at once.
+
+use shared::{api::lab::LabStream, error::ApiError, lab::streaming::Rows, lambda::Request};
+
+shared::lambda!(LabStream, handle);
+
+async fn handle(_: Needs, req: Request<LabStream>) -> Result<Rows, ApiError> {
+    Ok(Rows::new(req.query.rows, req.query.mode))
+}

@@ -1,0 +1,349 @@
+//! A function's binary, run without the gateway and the emulator: what it takes for Lambda's Runtime API is this crate.
+//!
+//! For what the emulator would hide: how long a request takes, where it comes from, a process that dies, another environment, and
+//! one that serves several requests at once.
+
+mod event;
+mod streamed;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Receiver, Sender, SyncSender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use shared::{ambient::Ambient, telemetry::hex};
+
+pub use event::{from_address, http_event};
+pub use streamed::Streamed;
+
+/// What the function is told of its time limit.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// How long a function that nobody listens to any more is listened to: closing at once could overtake what it was told.
+const LINGER: Duration = Duration::from_millis(200);
+/// How often somebody who waits looks whether the process is still there.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// A running function. It ends with this value.
+pub struct Function {
+    process: Mutex<Child>,
+    invocations: Sender<Invocation>,
+}
+
+/// Why there is no reply.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    #[error("the function failed: {0}")]
+    Failed(String),
+    #[error("the process ended before it answered: {0}; what it logged is above")]
+    Ended(ExitStatus),
+    #[error("no answer within {TIME_LIMIT:?}")]
+    Silent,
+    #[error("the reply is streamed, or is not where it should be")]
+    OtherKind,
+    #[error("the streamed reply does not begin as one: {0}")]
+    Headless(String),
+}
+
+/// An event on its way to the function.
+struct Invocation {
+    event: String,
+    answer: Sender<Answer>,
+}
+
+/// What the function sent back.
+enum Answer {
+    Response(String),
+    /// Chunks, as they come.
+    Stream(Receiver<Vec<u8>>),
+    Error(String),
+}
+
+impl Function {
+    /// Starts a binary as the Lambda function `name`, with this process's environment and what `environment` puts in its place. With
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` in there it serves that many events at once.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(binary: &Path, name: &str, environment: &[(&str, String)]) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let process = Command::new(binary)
+            .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", name)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", "test")
+            .env(shared::environment::SERVICE_NAME, "souk")
+            .env(shared::environment::LOG_LEVEL, "WARN")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .spawn()?;
+        let (invocations, events) = mpsc::channel();
+        let api = RuntimeApi { function_name: name.to_owned(), events: Mutex::new(events), answers: Mutex::default() };
+        let api = Arc::new(api);
+        // Waits for connections until this program ends, which is soon.
+        thread::spawn(move || {
+            for connection in listener.incoming().map_while(Result::ok) {
+                let api = Arc::clone(&api);
+                // A connection ends with the process, in whatever way.
+                thread::spawn(move || api.serve(connection).ok());
+            }
+        });
+        Ok(Self { process: Mutex::new(process), invocations })
+    }
+
+    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    ///
+    /// # Errors
+    /// When the function answers with an error, or not in time, or streams its reply, or its process ends.
+    pub fn invoke(&self, event: &Value) -> Result<Value, InvokeError> {
+        match self.ask(event)? {
+            Answer::Response(text) => Ok(serde_json::from_str(&text).unwrap_or(Value::Null)),
+            Answer::Stream(_) => Err(InvokeError::OtherKind),
+            Answer::Error(text) => Err(InvokeError::Failed(text)),
+        }
+    }
+
+    /// Hands the function an event, and returns what it streams from its first bytes on.
+    ///
+    /// # Errors
+    /// As [`Function::invoke`]; when the reply is not streamed.
+    pub fn stream(&self, event: &Value) -> Result<Streamed, InvokeError> {
+        match self.ask(event)? {
+            Answer::Stream(chunks) => Streamed::new(chunks),
+            Answer::Response(_) => Err(InvokeError::OtherKind),
+            Answer::Error(text) => Err(InvokeError::Failed(text)),
+        }
+    }
+
+    /// The most memory that the process has taken, in kB. `None` when it has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> Option<u64> {
+        peak_memory(Path::new(&format!("/proc/{}", locked(&self.process).id())))
+    }
+
+    fn ask(&self, event: &Value) -> Result<Answer, InvokeError> {
+        let (answer, answers) = mpsc::channel();
+        // Somebody takes it as long as the process is there; if it is not, that is noticed below.
+        let _ = self.invocations.send(Invocation { event: event.to_string(), answer });
+        let start = Instant::now();
+        loop {
+            match answers.recv_timeout(GLANCE) {
+                Ok(answer) => return Ok(answer),
+                Err(_) => self.expect_running(start)?,
+            }
+        }
+    }
+
+    /// Ends the process at once (SIGKILL), whatever it is doing.
+    pub fn kill(&self) {
+        let mut process = locked(&self.process);
+        // One that has ended already cannot be ended again.
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+
+    fn expect_running(&self, start: Instant) -> Result<(), InvokeError> {
+        if let Ok(Some(status)) = locked(&self.process).try_wait() {
+            return Err(InvokeError::Ended(status));
+        }
+        if start.elapsed() < TIME_LIMIT { Ok(()) } else { Err(InvokeError::Silent) }
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`; `None` when it has ended.
+#[must_use]
+pub fn peak_memory(process: &Path) -> Option<u64> {
+    let status = fs::read_to_string(process.join("status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
+}
+
+/// What Lambda is to the process.
+struct RuntimeApi {
+    function_name: String,
+    events: Mutex<Receiver<Invocation>>,
+    /// Who waits for which invocation.
+    answers: Mutex<HashMap<String, Sender<Answer>>>,
+}
+
+impl RuntimeApi {
+    fn serve(&self, mut connection: TcpStream) -> io::Result<()> {
+        connection.set_nodelay(true)?;
+        let mut reader = BufReader::new(connection.try_clone()?);
+        while let Some(head) = Head::read(&mut reader)? {
+            let path: Vec<&str> = head.path.trim_start_matches('/').split('/').collect();
+            if let ([_, "runtime", "invocation", id, "response"], true) = (&path[..], head.is_streamed) {
+                let is_whole = self.stream(id, &mut reader)?;
+                connection.write_all(response(202, "", "{}").as_bytes())?;
+                if is_whole {
+                    continue;
+                }
+                return leave(&connection, &mut reader);
+            }
+            let body = head.body(&mut reader)?;
+            let response = match path[..] {
+                [_, "runtime", "invocation", "next"] => match self.next() {
+                    Some(response) => response,
+                    None => return Ok(()),
+                },
+                [_, "runtime", "invocation", id, kind] => {
+                    self.answer(id, kind, body);
+                    response(202, "", "{}")
+                }
+                _ => response(404, "", "{}"),
+            };
+            // In one piece: the rest of it would wait for the acknowledgement of the start.
+            connection.write_all(response.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// The next event, once there is one. `None` when there will be none any more.
+    fn next(&self) -> Option<String> {
+        let Invocation { event, answer } = locked(&self.events).recv().ok()?;
+        let ambient = Ambient::system();
+        let id = ambient.id().to_string();
+        let deadline = (ambient.now() + TIME_LIMIT).unix_timestamp_nanos() / 1_000_000;
+        let (root, end, parent) = (ambient.bytes::<4>(), ambient.bytes::<12>(), ambient.bytes::<8>());
+        let headers = format!(
+            "Lambda-Runtime-Aws-Request-Id: {id}\r\n\
+             Lambda-Runtime-Deadline-Ms: {deadline}\r\n\
+             Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:000000000000:function:{}\r\n\
+             Lambda-Runtime-Trace-Id: Root=1-{}-{};Parent={};Sampled=0\r\n",
+            self.function_name,
+            hex(&root),
+            hex(&end),
+            hex(&parent),
+        );
+        locked(&self.answers).insert(id, answer);
+        Some(response(200, &headers, &event))
+    }
+
+    /// Hands on what the function streams, as fast as it is taken. Whether it was taken to its end.
+    fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
+        let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
+        let waiting = locked(&self.answers).remove(id);
+        if waiting.is_none_or(|waiting| waiting.send(Answer::Stream(taken)).is_err()) {
+            return Ok(false);
+        }
+        while let Some(chunk) = chunk(reader)? {
+            if chunks.send(chunk).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn answer(&self, id: &str, kind: &str, body: String) {
+        let Some(waiting) = locked(&self.answers).remove(id) else { return };
+        let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
+        // Who does not wait any more has failed already.
+        let _ = waiting.send(answer);
+    }
+}
+
+/// Hangs up, once the other side can have read what it was told.
+fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
+    connection.set_read_timeout(Some(LINGER))?;
+    let start = Instant::now();
+    let mut ignored = [0; 4096];
+    while start.elapsed() < LINGER && matches!(reader.read(&mut ignored), Ok(1..)) {}
+    connection.shutdown(Shutdown::Both)
+}
+
+/// The head of an HTTP request, as far as it matters here.
+struct Head {
+    path: String,
+    length: usize,
+    is_chunked: bool,
+    is_streamed: bool,
+}
+
+impl Head {
+    /// Reads one. `None` where the connection ends.
+    fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let first = line(reader)?;
+        let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
+        let mut head = Self { path: path.to_owned(), length: 0, is_chunked: false, is_streamed: false };
+        loop {
+            let header = line(reader)?.to_ascii_lowercase();
+            match header.split_once(':') {
+                Some(("content-length", value)) => head.length = number(value, 10)?,
+                Some(("transfer-encoding", value)) => head.is_chunked = value.trim() == "chunked",
+                Some(("lambda-runtime-function-response-mode", value)) => {
+                    head.is_streamed = value.trim() == "streaming";
+                }
+                Some(_) => {}
+                None => return Ok(Some(head)),
+            }
+        }
+    }
+
+    /// Reads what follows it.
+    fn body(&self, reader: &mut impl BufRead) -> io::Result<String> {
+        let mut body = Vec::new();
+        if self.is_chunked {
+            while let Some(chunk) = chunk(reader)? {
+                body.extend(chunk);
+            }
+        } else {
+            body = exactly(reader, self.length)?;
+        }
+        String::from_utf8(body).map_err(io::Error::other)
+    }
+}
+
+/// The next chunk of a body. `None` for the empty one, and the trailers after it.
+fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let size = line(reader)?;
+    let length = number(size.split(';').next().unwrap_or_default(), 16)?;
+    if length == 0 {
+        while !line(reader)?.is_empty() {}
+        return Ok(None);
+    }
+    let chunk = exactly(reader, length)?;
+    line(reader)?;
+    Ok(Some(chunk))
+}
+
+fn exactly(reader: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn line(reader: &mut impl BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
+
+fn number(text: &str, radix: u32) -> io::Result<usize> {
+    usize::from_str_radix(text.trim(), radix).map_err(io::Error::other)
+}
+
+fn response(status: u16, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+}
+
+/// What a thread has locked that panicked is as good as it was.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,67 @@
+//! Replies that are sent while they are written.
+
+use std::{
+    io::{self, Read},
+    sync::mpsc::{Receiver, RecvTimeoutError},
+};
+
+use serde_json::Value;
+
+use crate::{InvokeError, TIME_LIMIT};
+
+/// What stands between the head of a streamed reply and its body:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming>
+const HEAD_END: [u8; 8] = [0; 8];
+
+/// A streamed reply, read at the pace of whoever reads it. Dropping it before its end hangs up.
+pub struct Streamed {
+    pub status: u64,
+    pub headers: Value,
+    chunks: Receiver<Vec<u8>>,
+    /// Of the chunk that came last.
+    unread: Vec<u8>,
+}
+
+impl Streamed {
+    /// Waits for the head.
+    pub(crate) fn new(chunks: Receiver<Vec<u8>>) -> Result<Self, InvokeError> {
+        let mut head = Vec::new();
+        loop {
+            head.extend(chunks.recv_timeout(TIME_LIMIT).map_err(|_| InvokeError::Silent)?);
+            if let Some(end) = head.windows(HEAD_END.len()).position(|window| window == HEAD_END) {
+                let unread = head.split_off(end + HEAD_END.len());
+                head.truncate(end);
+                let headless = || InvokeError::Headless(String::from_utf8_lossy(&head).into_owned());
+                let head: Value = serde_json::from_slice(&head).map_err(|_| headless())?;
+                let status = head["statusCode"].as_u64().ok_or_else(headless)?;
+                return Ok(Self { status, headers: head["headers"].clone(), chunks, unread });
+            }
+        }
+    }
+
+    /// What there is left.
+    ///
+    /// # Errors
+    /// When it is no text, or does not come.
+    pub fn text(mut self) -> io::Result<String> {
+        let mut text = String::new();
+        self.read_to_string(&mut text)?;
+        Ok(text)
+    }
+}
+
+impl Read for Streamed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.unread.is_empty() {
+            match self.chunks.recv_timeout(TIME_LIMIT) {
+                Ok(chunk) => self.unread = chunk,
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
+        let length = buffer.len().min(self.unread.len());
+        buffer[..length].copy_from_slice(&self.unread[..length]);
+        self.unread.drain(..length);
+        Ok(length)
+    }
+}

@@ -1,0 +1,56 @@
+//! What an experiment comes to.
+
+use super::chart::Chart;
+
+/// A title, figures, charts and two sentences.
+pub struct Finding {
+    pub title: &'static str,
+    pub table: Table,
+    pub charts: Vec<Chart>,
+    /// One sentence: what there is to see. It has figures in it.
+    pub seen: String,
+    /// One sentence: what to say about it.
+    pub said: &'static str,
+    /// Why the figures do not show what they should; nothing where they do.
+    pub surprise: Option<String>,
+}
+
+/// Figures, the first column of which says what they are of.
+pub struct Table {
+    pub columns: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Finding {
+    /// For a terminal.
+    pub fn to_text(&self) -> String {
+        let mut text = self.table.to_text();
+        for sentence in [Some(self.seen.as_str()), Some(self.said)].into_iter().flatten() {
+            text += &format!("\n  {sentence}\n");
+        }
+        if let Some(surprise) = &self.surprise {
+            text += &format!("\n  NOT AS EXPECTED: {surprise}\n");
+        }
+        text
+    }
+}
+
+impl Table {
+    fn to_text(&self) -> String {
+        let header = self.columns.iter().map(ToString::to_string).collect();
+        let lines: Vec<&Vec<String>> = std::iter::once(&header).chain(&self.rows).collect();
+        let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+        let cell = |(column, text): (usize, &String)| {
+            let width = width(column);
+            if column == 0 { format!("{text:<width$}") } else { format!("{text:>width$}") }
+        };
+        let line =
+            |line: &&Vec<String>| format!("  {}\n", line.iter().enumerate().map(cell).collect::<Vec<_>>().join("  "));
+        lines.iter().map(line).collect()
+    }
+}
+
+/// Nothing where the expectation holds; what was expected where it does not.
+pub fn unless(holds: bool, expectation: impl FnOnce() -> String) -> Option<String> {
+    (!holds).then(expectation)
+}

@@ -1,0 +1,145 @@
+//! `tools lab`: the ideas of [`shared::lab`], run, measured and drawn.
+//!
+//! The binaries are those that the stage deploys, run as Lambda runs them ([`runtime_api`]), so that nothing is measured but them: no
+//! gateway, no emulator. Every experiment checks that its idea holds, with wide room; how much, is in the figures.
+
+mod adding;
+mod caching;
+mod chart;
+mod environment;
+mod environments;
+mod finding;
+mod hanging;
+mod hashing;
+mod latencies;
+mod load;
+mod page;
+mod streaming;
+mod waiting;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use lexopt::{Arg, Parser, ValueExt};
+use shared::contract::Opener;
+
+use environment::Environment;
+use finding::Finding;
+
+/// How often an experiment is repeated whose idea did not show: a busy machine may hide it once.
+const ATTEMPTS: u32 = 3;
+
+/// What the experiments share.
+pub struct Lab {
+    /// The checkout.
+    root: PathBuf,
+    opener: Opener,
+    /// Fewer samples: enough to see whether an idea holds, too few for a page that somebody looks at.
+    is_quick: bool,
+}
+
+impl Lab {
+    /// Starts one environment of a function, which serves that many requests at once.
+    fn start(&self, function: &str, concurrency: u32, variables: &[(&str, String)]) -> Result<Environment> {
+        Environment::start(&self.root, function, concurrency, variables)
+    }
+
+    /// One or the other amount.
+    fn amount<T>(&self, usual: T, quick: T) -> T {
+        if self.is_quick { quick } else { usual }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Experiment {
+    Waiting,
+    Hashing,
+    Adding,
+    Environments,
+    Streaming,
+    Caching,
+    Hanging,
+}
+
+impl Experiment {
+    const ALL: [Self; 7] =
+        [Self::Waiting, Self::Hashing, Self::Adding, Self::Environments, Self::Streaming, Self::Caching, Self::Hanging];
+
+    /// As the command line has it: the last part of the endpoint's path, where there is one.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "blocking",
+            Self::Hashing => "crypto",
+            Self::Adding => "cpu",
+            Self::Environments => "environments",
+            Self::Streaming => "stream",
+            Self::Caching => "cache",
+            Self::Hanging => "breaker",
+        }
+    }
+
+    async fn run(self, lab: &Lab) -> Result<Finding> {
+        match self {
+            Self::Waiting => waiting::run(lab),
+            Self::Hashing => hashing::run(lab),
+            Self::Adding => adding::run(lab),
+            Self::Environments => environments::run(lab).await,
+            Self::Streaming => streaming::run(lab),
+            Self::Caching => caching::run(lab),
+            Self::Hanging => hanging::run(lab),
+        }
+    }
+}
+
+pub async fn run(arguments: &mut Parser) -> Result<()> {
+    let (mut chosen, mut is_quick) = (Vec::new(), false);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Arg::Long("quick") => is_quick = true,
+            Arg::Value(name) => chosen.push(named(&name.string()?)?),
+            other => bail!(other.unexpected()),
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let lab = Lab { root, opener: Opener::system(), is_quick };
+    let mut findings = Vec::new();
+    for experiment in Experiment::ALL.into_iter().filter(|one| chosen.is_empty() || chosen.contains(one)) {
+        let name = experiment.name();
+        let finding = find(&lab, experiment).await.with_context(|| format!("the experiment `{name}`"))?;
+        findings.push((name, finding));
+    }
+    let dir = lab.root.join("target/lab");
+    fs::create_dir_all(&dir)?;
+    // Few samples do not replace a page that somebody may want to keep.
+    let file = lab.amount("index.html", "quick.html");
+    fs::write(dir.join(file), page::html(&findings, lab.opener.ambient.now())?)?;
+    println!("target/lab/{file} shows it");
+    let failed: Vec<_> =
+        findings.iter().filter(|(_, finding)| finding.surprise.is_some()).map(|(name, _)| *name).collect();
+    if failed.is_empty() { Ok(()) } else { bail!("not as expected: {}", failed.join(", ")) }
+}
+
+fn named(name: &str) -> Result<Experiment> {
+    let names = || Experiment::ALL.map(Experiment::name).join(", ");
+    let found = Experiment::ALL.into_iter().find(|experiment| experiment.name() == name);
+    found.with_context(|| format!("there is no experiment `{name}`, but: {}", names()))
+}
+
+/// Runs an experiment until its idea shows, a few times at most, and prints it.
+async fn find(lab: &Lab, experiment: Experiment) -> Result<Finding> {
+    let mut attempt = 1;
+    loop {
+        let start = Instant::now();
+        let finding = experiment.run(lab).await?;
+        println!("{}: {} ({:.1} s)\n", experiment.name(), finding.title, start.elapsed().as_secs_f64());
+        println!("{}", finding.to_text());
+        if finding.surprise.is_none() || attempt == ATTEMPTS {
+            return Ok(finding);
+        }
+        attempt += 1;
+    }
+}

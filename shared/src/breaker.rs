@@ -1,0 +1,66 @@
+//! A circuit breaker: whoever keeps failing is left alone for a while, so that nobody waits for it in vain.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// This many failures in a row open the breaker.
+pub const FAILURES: u32 = 3;
+/// How long an open breaker answers for what it guards.
+const OPEN_FOR: Duration = Duration::from_secs(5);
+
+/// Closed; open for a while after some failures in a row; then closed again for one try.
+#[derive(Default)]
+pub struct Breaker(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    failures: u32,
+    open_until: Option<Instant>,
+}
+
+impl Breaker {
+    /// Whether it is not worth trying.
+    #[must_use]
+    pub fn is_open(&self, now: Instant) -> bool {
+        self.state().open_until.is_some_and(|until| now < until)
+    }
+
+    pub fn failed(&self, now: Instant) {
+        let mut state = self.state();
+        state.failures += 1;
+        if state.failures >= FAILURES {
+            state.open_until = Some(now + OPEN_FOR);
+        }
+    }
+
+    pub fn succeeded(&self) {
+        *self.state() = State::default();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_breaker_opens_after_failures_and_closes_with_time() {
+        let (breaker, start) = (Breaker::default(), Instant::now());
+        for _ in 0..FAILURES {
+            assert!(!breaker.is_open(start));
+            breaker.failed(start);
+        }
+        assert!(breaker.is_open(start));
+        let later = start + OPEN_FOR;
+        assert!(!breaker.is_open(later));
+        breaker.failed(later);
+        assert!(breaker.is_open(later), "one failure is enough to open it again");
+        breaker.succeeded();
+        assert!(!breaker.is_open(later));
+    }
+}
