@@ -9,6 +9,7 @@ use std::{
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde_json::{Value, json};
+use shared::ambient::Ambient;
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tests::{
     Stage, aws,
@@ -403,7 +404,7 @@ struct Stack {
 
 impl Stack {
     fn new(what: &str) -> Self {
-        Self { name: format!("{what}-{}", uuid::Uuid::now_v7().simple()) }
+        Self { name: format!("{what}-{}", Ambient::system().id().simple()) }
     }
 
     fn create(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
