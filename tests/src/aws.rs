@@ -17,17 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// When the function does not answer.
 #[must_use]
 pub fn invoke(function: &str, event: &Value) -> Value {
-    serde_json::from_str(&invoke_text(function, event)).unwrap_or(Value::Null)
-}
-
-/// Invokes a function and returns what it sent back, as it is.
-///
-/// # Panics
-/// When the function does not answer.
-#[must_use]
-pub fn invoke_text(function: &str, event: &Value) -> String {
     let path = format!("/2015-03-31/functions/{}/invocations", Stage::function(function));
-    send("lambda", "POST", &path, &[("content-type", "application/json")], event.to_string())
+    call("lambda", "POST", &path, Some(event))
 }
 
 /// The mails to an address whose text or subject has a phrase in it.

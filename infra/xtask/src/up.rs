@@ -105,12 +105,14 @@ fn migrate(aws: &Aws) -> Result<()> {
 /// What a person can do next.
 pub fn welcome(urls: &Urls) {
     let url = &urls.api;
-    let streamed: String = urls.functions.iter().map(|(name, url)| format!("\n  {name:<18} {url}")).collect();
+    let streamed = urls.functions.iter().map(|(name, url)| format!("    {name:<20} {url}"));
+    let streamed = streamed.collect::<Vec<_>>().join("\n");
     say!(
         "
 Souk is up: {url}
 
-  What streams has a URL of its own:{streamed}
+  What streams has a URL of its own:
+{streamed}
 
   Sample users (password {SEEDED_PASSWORD}):
     admin@souk.example   staff@souk.example   customer@souk.example

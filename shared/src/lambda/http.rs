@@ -129,7 +129,7 @@ pub(super) struct Sent {
     pub items: u64,
     /// As they went out, compressed or not.
     pub bytes: u64,
-    /// Whether that was all. If not, and for no problem of ours, the client hung up.
+    /// Whether that was all. If not, and for no problem of ours, the client hung up or did not read on.
     pub is_whole: bool,
 }
 

@@ -20,7 +20,7 @@ use lambda_runtime::{
     MetadataPrelude, StreamResponse,
     streaming::{Body, Sender, channel},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Call, Request, Serve, contained,
@@ -146,7 +146,10 @@ impl Output {
         self.finish().await
     }
 
+    /// Waits until something can be sent.
     async fn readiness(&mut self) -> Result<(), Stopped> {
+        // Who writes as fast as the client reads never waits, and nobody would look at the network or the clock.
+        tokio::task::yield_now().await;
         poll_fn(|context| self.sender.poll_ready(context)).await.map_err(|_| Stopped::HungUp)
     }
 
@@ -312,21 +315,17 @@ async fn write_all<E: Endpoint, C: Content>(
     started: Instant,
     ends: Instant,
 ) {
-    let work = async {
-        content.write(&mut output).await?;
-        output.finish().await
-    };
-    let ended = contained(work, ends.saturating_duration_since(Instant::now())).await;
-    let (error, is_whole) = match ended.map_err(ApiError::from).map_err(Stopped::Failed).flatten() {
-        Ok(()) => (None, true),
+    let written = contained(content.write(&mut output), ends.saturating_duration_since(Instant::now())).await;
+    let (error, is_whole) = match written.map_err(ApiError::from).map_err(Stopped::Failed).flatten() {
+        Ok(()) => (None, matches!(timeout_at(ends, output.finish()).await, Ok(Ok(())))),
         Err(Stopped::HungUp) => (None, false),
-        Err(Stopped::Failed(error)) => (Some(error), false),
+        Err(Stopped::Failed(error)) => {
+            // A client that does not take them knows from their absence.
+            let last_words = content.broken_off(&error, &request_id);
+            let _ = timeout(LAST_WORDS, output.finish_with(&last_words)).await;
+            (Some(error), false)
+        }
     };
-    if let Some(error) = &error {
-        let last_words = content.broken_off(error, &request_id);
-        // One that does not take them knows from their absence.
-        let _ = tokio::time::timeout(LAST_WORDS, output.finish_with(&last_words)).await;
-    }
     // Before the reply ends, since the environment may freeze then.
     let sent = Sent { items: content.items(), bytes: output.bytes, is_whole };
     http::log::<E>(&request_id, E::STATUS.into(), error.as_ref(), started, Some(sent));
