@@ -303,7 +303,7 @@ async fn the_first_products_come_at_once_compressed_or_not() {
             assert!(times.len() < 10, "the first products came after {times:?}");
             // A new one each time: the last has still to find out that it was hung up on.
             let function = Function::start("products-export", &[]);
-            assert_eq!(plain(&function, Some(Uuid::max())).text(), "{\"type\":\"end\",\"products\":0}\n");
+            assert_eq!(plain(&function, Some(Uuid::max())).text().unwrap(), "{\"type\":\"end\",\"products\":0}\n");
             let start = Instant::now();
             let reply = function.stream(&event(NDJSON, encoding, None));
             let mut line = String::new();
