@@ -47,7 +47,7 @@ pub async fn run(lab: &Lab) -> Result<Finding> {
     Ok(Finding {
         title: "One environment for each request, or one for many",
         table: Table {
-            columns: vec!["Environments × requests", "per second", "p99 ms", "MB", "to MySQL", "to Redis"],
+            columns: vec!["Model", "per second", "p99 ms", "MB", "to MySQL", "to Redis"],
             rows: vec![row("16 × 1", &classic), row("1 × 16", &managed)],
         },
         charts: vec![Chart::bars(
