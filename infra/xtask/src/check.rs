@@ -10,7 +10,8 @@ use crate::tools::Tools;
 use crate::workspace::Workspace;
 
 /// Every CloudFormation template, from the root of the checkout.
-const TEMPLATES: [&str; 3] = ["template.yaml", "infra/stores.yaml", "infra/monitoring.yaml"];
+const TEMPLATES: [&str; 4] =
+    ["template.yaml", "infra/stores.yaml", "infra/monitoring.yaml", "infra/delivery/github.yaml"];
 
 /// Runs all checks, also after one has failed; returns 0 if none did.
 pub fn check(workspace: &Workspace) -> Result<u8> {

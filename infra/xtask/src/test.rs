@@ -45,7 +45,10 @@ pub fn test(workspace: &Workspace, settings: &Settings, arguments: &[OsString]) 
 /// is worth one is in `shared`, and linking each of them a second time would take longer than all tests.
 const RUNS: [(&str, &[&str]); 3] = [
     ("tests of xtask", &["test", "--package", "xtask"]),
-    ("tests of the code", &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--lib"]),
+    (
+        "tests of the code",
+        &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--lib", "--bin", "tools"],
+    ),
     ("tests of the stage", &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--test", "*"]),
 ];
 

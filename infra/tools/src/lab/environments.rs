@@ -30,7 +30,7 @@ struct Measured {
 
 pub async fn run(lab: &Lab) -> Result<Finding> {
     let classic = measure(lab, CLIENTS, 1).await?;
-    let shared = measure(lab, 1, CLIENTS).await?;
+    let managed = measure(lab, 1, CLIENTS).await?;
     let row = |name: &str, measured: &Measured| {
         let Measured { load, memory, connections: [mysql, redis] } = measured;
         let (rate, p99) = (load.per_second(), load.latencies.p99());
@@ -40,14 +40,15 @@ pub async fn run(lab: &Lab) -> Result<Finding> {
             .chain([mysql, redis].map(|count| format!("{count:.0}")))
             .collect()
     };
-    let share = |of: fn(&Measured) -> f64| 100.0 * of(&shared) / of(&classic);
+    let percent = |of: fn(&Measured) -> f64| 100.0 * of(&managed) / of(&classic);
     let connections: fn(&Measured) -> f64 = |measured| measured.connections.iter().sum();
-    let shares = [share(|measured| measured.load.per_second()), share(|measured| measured.memory), share(connections)];
+    let shares =
+        [percent(|measured| measured.load.per_second()), percent(|measured| measured.memory), percent(connections)];
     Ok(Finding {
         title: "One environment for each request, or one for many",
         table: Table {
-            columns: vec!["Environments × requests", "per second", "p99 ms", "MB", "to MySQL", "to Redis"],
-            rows: vec![row("16 × 1", &classic), row("1 × 16", &shared)],
+            columns: vec!["Model", "per second", "p99 ms", "MB", "to MySQL", "to Redis"],
+            rows: vec![row("16 × 1", &classic), row("1 × 16", &managed)],
         },
         charts: vec![Chart::bars(
             "What one environment does and takes, in % of what 16 do and take",
@@ -58,7 +59,7 @@ pub async fn run(lab: &Lab) -> Result<Finding> {
              memory and with {:.0} of their {:.0} connections.",
             shares[0],
             shares[1],
-            connections(&shared),
+            connections(&managed),
             connections(&classic),
         ),
         said: "Classic Lambda scales by processes, so a thousand requests at once are a thousand connections, which is what RDS Proxy is for; managed \

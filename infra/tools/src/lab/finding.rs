@@ -24,14 +24,9 @@ pub struct Table {
 impl Finding {
     /// For a terminal.
     pub fn to_text(&self) -> String {
-        let mut text = self.table.to_text();
-        for sentence in [Some(self.seen.as_str()), Some(self.said)].into_iter().flatten() {
-            text += &format!("\n  {sentence}\n");
-        }
-        if let Some(surprise) = &self.surprise {
-            text += &format!("\n  NOT AS EXPECTED: {surprise}\n");
-        }
-        text
+        let surprise = self.surprise.as_ref().map(|surprise| format!("\n  NOT AS EXPECTED: {surprise}\n"));
+        let Self { table, seen, said, .. } = self;
+        format!("{}\n  {seen}\n\n  {said}\n{}", table.to_text(), surprise.unwrap_or_default())
     }
 }
 

@@ -13,8 +13,8 @@ use super::{
 const STYLE: &str = include_str!("page.css");
 
 pub fn html(findings: &[(&str, Finding)], now: OffsetDateTime) -> Result<String> {
-    let contents: String =
-        findings.iter().map(|(name, finding)| format!("<li><a href=\"#{name}\">{}</a></li>", finding.title)).collect();
+    let entry = |(name, finding): &(&str, Finding)| format!("<li><a href=\"#{name}\">{}</a></li>", finding.title);
+    let contents = joined(findings.iter().map(entry));
     let sections = findings.iter().map(|(name, finding)| section(name, finding)).collect::<Result<String>>()?;
     let time = now.replace_nanosecond(0)?.format(&Rfc3339)?;
     Ok(format!(
@@ -59,14 +59,10 @@ fn section(name: &str, finding: &Finding) -> Result<String> {
 }
 
 fn figure(chart: &Chart) -> Result<String> {
-    let entries: String = chart
-        .legend()
-        .into_iter()
-        .enumerate()
-        .map(|(index, (name, mark))| {
-            format!("<li><span class=\"series-{index}\" aria-hidden=\"true\">{mark}</span> {name}</li>")
-        })
-        .collect();
+    let entry = |(index, (name, mark))| {
+        format!("<li><span class=\"series-{index}\" aria-hidden=\"true\">{mark}</span> {name}</li>")
+    };
+    let entries = joined(chart.legend().into_iter().enumerate().map(entry));
     let legend = if entries.is_empty() { String::new() } else { format!("<ul class=\"legend\">{entries}</ul>\n") };
     Ok(format!("<figure>\n<figcaption>{}</figcaption>\n{legend}{}</figure>\n", chart.title, chart.svg()?))
 }
@@ -77,11 +73,15 @@ fn table(table: &Table) -> String {
             0 => format!("<th scope=\"row\">{text}</th>"),
             _ => format!("<td>{text}</td>"),
         });
-        format!("<tr>{}</tr>\n", cells.collect::<String>())
+        format!("<tr>{}</tr>\n", joined(cells))
     };
-    let header: String = table.columns.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
-    let rows: String = table.rows.iter().map(|cells| row(cells)).collect();
+    let header = joined(table.columns.iter().map(|name| format!("<th scope=\"col\">{name}</th>")));
+    let rows = joined(table.rows.iter().map(|cells| row(cells)));
     format!(
         "<div class=\"table\" tabindex=\"0\"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
     )
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().concat()
 }
