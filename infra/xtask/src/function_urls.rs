@@ -19,7 +19,9 @@ pub fn read(stage: &Stage, aws: &Aws) -> Result<BTreeMap<String, String>> {
         let url = aws.function_url(function)?;
         // AWS's own name for it leads out of this machine.
         let id = url.trim_start_matches("https://").split('.').next().unwrap_or_default();
-        let name = function.strip_prefix(&function_name("")).unwrap_or(function);
+        // It belongs to the function's alias: NAME:live.
+        let name = function.split(':').next().unwrap_or_default();
+        let name = name.strip_prefix(&function_name("")).unwrap_or(name);
         urls.insert(name.to_owned(), format!("http://{id}.lambda-url.{REGION}.localhost:{}", stage.ports.aws));
     }
     Ok(urls)
