@@ -10,7 +10,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tests::{
-    Stage, aws,
+    aws,
     declared::{Trigger, declared},
     stack::Stack,
     template::{Template, repository},

@@ -8,7 +8,7 @@ use mongodb::{
     options::IndexOptions,
 };
 use sqlx::{
-    SqlStr,
+    MySqlConnection, SqlStr,
     migrate::{Migration, MigrationType, Migrator},
 };
 
@@ -24,39 +24,54 @@ const FILES: &[(&str, &str)] = &[
     ("0006_reports_by_age", include_str!("../../../migrations/0006_reports_by_age.sql")),
 ];
 
+/// How long one migration waits for another, in seconds: less than the function's time limit.
+const LOCK_SECONDS: u32 = 240;
+
 /// Applies what is missing in MySQL. Safe to run twice, and by two at once: one waits for the other.
 ///
 /// # Errors
-/// When the database cannot be reached, or an applied migration is not the one in this code.
+/// When the database cannot be reached, another migration takes too long, or an applied one is not the one in this code.
 #[tracing::instrument(name = "migrations.mysql", skip_all)]
 pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
-    if newest_applied(mysql).await? > newest() {
+    // One connection for all of it: the lock is the connection's, and goes with it.
+    let mut connection = Box::pin(mysql.pool().await?.acquire()).await?;
+    // Not sqlx's own lock: it waits for ever, and MariaDB takes a negative time for none at all.
+    let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('migrations of ', DATABASE()), ?)")
+        .bind(LOCK_SECONDS)
+        .fetch_one(&mut *connection)
+        .await?;
+    if locked != Some(1) {
+        let cause = "another migration has been under way for too long".into();
+        return Err(StoreError::Failed { store: "MySQL", cause });
+    }
+    let result = apply(&mut connection).await;
+    let release = sqlx::query("SELECT RELEASE_LOCK(CONCAT('migrations of ', DATABASE()))");
+    // What is not released ends with the connection.
+    let _ = release.execute(&mut *connection).await;
+    result.map(|()| FILES.len())
+}
+
+async fn apply(connection: &mut MySqlConnection) -> Result<(), StoreError> {
+    let mut migrator = Migrator::with_migrations(FILES.iter().map(|(name, sql)| migration(name, sql)).collect());
+    migrator.set_locking(false);
+    let newest = migrator.iter().map(|migration| migration.version).max();
+    if newest_applied(connection).await? > newest {
         tracing::warn!("newer code has been at work on this database: nothing is changed");
-        return Ok(FILES.len());
+        return Ok(());
     }
-    let migrator = Migrator::with_migrations(FILES.iter().map(|(name, sql)| migration(name, sql)).collect());
-    migrator
-        .run(mysql.pool().await?)
-        .await
-        .map_err(|error| StoreError::Failed { store: "MySQL", cause: error.into() })?;
-    Ok(FILES.len())
+    // `run` takes no borrowed connection in a future that has to be Send; this is what it calls.
+    let applied = Box::pin(migrator.run_direct(None, connection, false)).await;
+    applied.map_err(|error| StoreError::Failed { store: "MySQL", cause: error.into() })
 }
 
-/// The number of the last migration of this code.
-fn newest() -> i64 {
-    FILES.iter().map(|(name, sql)| migration(name, sql).version).max().unwrap_or(0)
-}
-
-/// The number of the last migration that any code has begun here. It is more than [`newest`] where a deployment is taken back: the code
+/// The number of the last migration that any code has begun here. It is more than this code's where a deployment is taken back: the code
 /// before runs again, on a schema that was only expanded (`migrations/README.md`), and must not mind what it does not know.
-async fn newest_applied(mysql: &Mysql) -> Result<i64, StoreError> {
-    let pool = mysql.pool().await?;
-    let tables = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'").fetch_all(pool).await?;
+async fn newest_applied(connection: &mut MySqlConnection) -> Result<Option<i64>, StoreError> {
+    let tables = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'").fetch_all(&mut *connection).await?;
     if tables.is_empty() {
-        return Ok(0);
+        return Ok(None);
     }
-    let newest: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(pool).await?;
-    Ok(newest.unwrap_or(0))
+    Ok(sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await?)
 }
 
 /// Creates what is missing in MongoDB: indexes, and the documents that transactions meet at. Safe to run twice.
