@@ -19,7 +19,7 @@ EXPECTED = [
     ("/v1/users/me", 401),  # the authorizer stands before what is not public
     ("/v1/nothing-of-this-name", 404),
 ]
-TRIES = 5
+TRIES = int(os.environ.get("SMOKE_TEST_TRIES", 5))
 PAUSE = 2  # seconds; an environment that starts may be late
 
 

@@ -4,13 +4,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    process::{Command, Output},
 };
 
 use redis::{ConnectionAddr, IntoConnectionInfo};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use tests::{
-    aws,
+    Stage, aws,
     declared::{Trigger, declared},
     stack::Stack,
     template::{Template, repository},
@@ -255,6 +256,46 @@ fn the_monitoring_stack_is_created_changed_and_deleted() {
     assert_eq!(stack.wait(), "UPDATE_COMPLETE", "{}", stack.events());
     stack.delete();
     assert_eq!(stack.wait(), "gone", "{}", stack.events());
+}
+
+fn smoke_test(address: &str) -> Output {
+    let script = repository().join("infra/delivery/smoke_test.py");
+    Command::new("python3").arg(script).arg(address).env("SMOKE_TEST_TRIES", "1").output().unwrap()
+}
+
+#[test]
+fn a_deployment_that_answers_passes_the_smoke_test_and_one_that_does_not_fails_it() {
+    let stage = Stage::get();
+    let api = stage.api_host.split('.').next().unwrap();
+    let passed = smoke_test(&format!("{}/_aws/execute-api/{api}/$default", stage.aws_endpoint));
+    assert!(passed.status.success(), "{passed:?}");
+    // No API is called so: whatever is asked for is not there.
+    let failed = smoke_test(&format!("{}/_aws/execute-api/none/$default", stage.aws_endpoint));
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    assert!(String::from_utf8_lossy(&failed.stdout).contains("/health/ready: 404, and not 200"), "{failed:?}");
+}
+
+/// What `cargo xtask deploy` does after a smoke test that failed. Only this function has a version before the one that is live.
+#[test]
+fn a_rollback_brings_the_alias_back_to_the_version_before() {
+    let function = format!("/2015-03-31/functions/{}", Stage::function("health"));
+    let alias = format!("{function}/aliases/live");
+    let version = |name: &str| aws::call("lambda", "GET", &alias, None)[name].clone();
+    let point_to = |version: &Value| aws::call("lambda", "PUT", &alias, Some(&json!({ "FunctionVersion": version })));
+    let before = version("FunctionVersion");
+    let publish = |description: &str| {
+        let change = json!({ "Description": description });
+        let _ = aws::call("lambda", "PUT", &format!("{function}/configuration"), Some(&change));
+        aws::call("lambda", "POST", &format!("{function}/versions"), Some(&json!({})))["Version"].clone()
+    };
+    let (old, new) = (publish("old"), publish("new"));
+    assert_ne!(old, new);
+    let _ = point_to(&new);
+    let said = Stage::tools(&["rollback", "--env", "local", "--yes"]);
+    let went_back = version("FunctionVersion");
+    let _ = point_to(&before);
+    assert!(said.contains("souk-local-health ") && said.ends_with("1 functions went back\n"), "{said}");
+    assert_eq!(went_back, old);
 }
 
 /// Half of what AWS allows a serverless instance of the same memory (250 connections for each GiB: "Amazon DocumentDB serverless

@@ -10,6 +10,9 @@ use crate::files;
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
+/// What builds the `tools` binary: of the whole workspace, or the features of its dependencies would be others, and all of them be built anew.
+pub const TOOLS: [&str; 7] = ["--profile", "stage", "--workspace", "--exclude", "xtask", "--bin", "tools"];
+
 /// Cargo as a person would run it in the checkout.
 pub fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(environment::cargo());
@@ -51,7 +54,7 @@ pub fn functions(workspace: &Workspace) -> Result<()> {
 
 /// Builds the `tools` binary alone, quietly, for commands that need nothing else.
 pub fn tools(workspace: &Workspace) -> Result<()> {
-    let arguments = ["build", "--quiet", "--profile", "stage", "--package", "tools"];
+    let arguments = [&["build", "--quiet"], &TOOLS[..]].concat();
     let status = cargo(workspace).args(arguments).status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the build failed: see cargo's messages above");
