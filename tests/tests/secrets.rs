@@ -13,9 +13,13 @@ const DIGEST: &str = "--hash=sha256:";
 /// What the local AWS calls its account, and AWS's documentation calls any.
 const NOBODYS_ACCOUNTS: [&str; 2] = ["000000000000", "123456789012"];
 
+/// The marks of a private key in PEM: on two lines, or this file would hold what it looks for.
+const BEGINS: &str = "-----BEGIN";
+const PRIVATE: &str = "PRIVATE KEY-----";
+
 /// What a line has that it should not have.
 fn secret(line: &str) -> Option<&'static str> {
-    if line.contains("-----BEGIN") && line.contains("PRIVATE KEY-----") {
+    if line.contains(BEGINS) && line.contains(PRIVATE) {
         return Some("a private key");
     }
     let words = line.split(|character: char| !character.is_ascii_alphanumeric());
