@@ -1,5 +1,6 @@
 //! One build for all functions, and the binaries where `template.yaml` expects them.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 
@@ -15,7 +16,12 @@ pub const TOOLS: [&str; 7] = ["--profile", "stage", "--workspace", "--exclude", 
 
 /// Cargo as a person would run it in the checkout.
 pub fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new(environment::cargo());
+    by_hand(workspace, environment::cargo())
+}
+
+/// A program that runs cargo, or is it, as a person would run it in the checkout.
+pub fn by_hand(workspace: &Workspace, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for name in environment::added_by_cargo_run() {
         command.env_remove(name);
     }

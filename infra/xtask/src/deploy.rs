@@ -169,13 +169,8 @@ impl Deployer<'_> {
 
     fn zip(&self, function: &str) -> Result<Vec<u8>> {
         let zip = self.stage.dir.join("tmp").join(format!("{function}.zip"));
-        fs::remove_file(&zip).ok();
-        let mut command = self.stage.command(self.tools.program("python"));
-        command.args(["-m", "zipfile", "-c"]).arg(&zip).arg(self.stage.workspace.bootstrap(function));
-        let output = command.output()?;
-        if !output.status.success() {
-            bail!("cannot zip {function}: {}", String::from_utf8_lossy(&output.stderr));
-        }
+        let python = self.stage.command(self.tools.program("python"));
+        files::zip(python, &self.stage.workspace.bootstrap(function), &zip)?;
         let content = fs::read(&zip)?;
         fs::remove_file(&zip)?;
         Ok(content)

@@ -1,4 +1,4 @@
-//! Small files: private ones, hashes, random secrets, the end of a log.
+//! Small files: private ones, hashes, random secrets, the end of a log, a zip.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,8 +6,9 @@ use std::hash::{DefaultHasher, Hasher};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// Writes a file that only its owner can read. Whole or not at all: a crash leaves the old one.
 pub fn write_private(path: &Path, content: &str) -> Result<()> {
@@ -84,6 +85,16 @@ pub fn tail(path: &Path, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     let last = &all[all.len().saturating_sub(lines)..];
     last.iter().fold(String::new(), |text, line| text + "    | " + line + "\n")
+}
+
+/// Zips a file as SAM does, with this Python. What was there before goes.
+pub fn zip(mut python: Command, file: &Path, zip: &Path) -> Result<()> {
+    fs::remove_file(zip).ok();
+    let output = python.args(["-m", "zipfile", "-c"]).arg(zip).arg(file).output()?;
+    if !output.status.success() {
+        bail!("cannot zip {}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -133,30 +133,36 @@ fn install(workspace: &Workspace, tools: &Tools) -> Result<()> {
 
 /// One build for all functions; SAM would build the dependencies once for each.
 fn cargo_lambda_build(workspace: &Workspace, tools: &Tools, architecture: Architecture) -> Command {
-    let mut command = Command::new(tools.program("cargo-lambda"));
+    let mut command = build::by_hand(workspace, tools.program("cargo-lambda"));
     command.args(["lambda", "build", "--release", "--workspace", "--bins"]);
     command.args(["--exclude", "tools", "--exclude", "xtask", "--exclude", "tests"]);
     command.arg(match architecture {
         Architecture::Arm64 => "--arm64",
         Architecture::X86_64 => "--x86-64",
     });
-    for name in environment::added_by_cargo_run() {
-        command.env_remove(name);
-    }
     // Where it finds the linker that came with it.
-    command.env("PATH", tools.path()).current_dir(&workspace.root);
+    command.env("PATH", tools.path());
     command
 }
 
 /// The one thing that CloudFormation cannot make itself: a signing key, where there is none.
 fn ensure_signing_key(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
-    let mut put = Command::new(tools.program("python"));
-    put.arg(workspace.root.join("infra/delivery/token_keys.py")).arg(&release.environment).stdin(Stdio::piped());
+    let script = || {
+        let mut command = Command::new(tools.program("python"));
+        command.arg(workspace.root.join("infra/delivery/token_keys.py")).arg(&release.environment);
+        command
+    };
+    let mut put = script();
+    put.stdin(Stdio::piped());
     if release.dry_run {
         say!("{}", shown(&put));
         return Ok(());
     }
     progress::step("token keys", || {
+        // Looked at first: what makes keys takes minutes to build where nothing is built yet.
+        if script().arg("--are-there").status().context("cannot run Python")?.success() {
+            return Ok(());
+        }
         build::tools(workspace)?;
         let keys = Command::new(workspace.binary("tools")).args(["keys", "new"]).output()?;
         let mut child = put.spawn().context("cannot run Python")?;

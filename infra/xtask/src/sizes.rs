@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::files;
 use crate::progress::say;
@@ -22,12 +22,7 @@ pub fn sizes(workspace: &Workspace) -> Result<()> {
         let bootstrap = workspace.bootstrap(&function);
         let binary = fs::metadata(&bootstrap).with_context(|| format!("{function} is not built"))?.len();
         let zip = dir.join(format!("{function}.zip"));
-        fs::remove_file(&zip).ok();
-        // As SAM zips.
-        let made = Command::new("python3").args(["-m", "zipfile", "-c"]).arg(&zip).arg(&bootstrap).status()?;
-        if !made.success() {
-            bail!("cannot zip {}", bootstrap.display());
-        }
+        files::zip(Command::new("python3"), &bootstrap, &zip)?;
         let zipped = fs::metadata(&zip)?.len();
         let most = if function == "authorizer" { MOST_OF_AUTHORIZER } else { MOST };
         let remark = if zipped > most { "over its budget" } else { "" };
