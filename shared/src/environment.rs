@@ -8,13 +8,22 @@ use std::{fmt, str::FromStr};
 pub const SERVICE_NAME: &str = "POWERTOOLS_SERVICE_NAME";
 /// The Powertools variable with the least level that is logged: `DEBUG`, `INFO`, `WARN`, `ERROR`.
 pub const LOG_LEVEL: &str = "POWERTOOLS_LOG_LEVEL";
+/// The Powertools variable with the share of traces, from 0 to 1, of which `DEBUG` is logged.
+pub const LOG_SAMPLE_RATE: &str = "POWERTOOLS_LOGGER_SAMPLE_RATE";
 /// The Powertools variable with the CloudWatch namespace of what is measured.
 pub const METRICS_NAMESPACE: &str = "POWERTOOLS_METRICS_NAMESPACE";
 /// The name of this deployment (`local`, `staging`, `prod`); part of every name and of the token issuer.
 pub const STAGE: &str = "SOUK_STAGE";
+/// Where spans are sent: `off`, `collector`, `cloudwatch`.
+pub const TRACES: &str = "SOUK_TRACES";
+/// OpenTelemetry's variable with the share of traces, from 0 to 1, whose spans are sent.
+pub const TRACES_SAMPLE_RATE: &str = "OTEL_TRACES_SAMPLER_ARG";
+/// OpenTelemetry's variable with another address than `SOUK_TRACES` stands for.
+pub const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 
 /// What every function has in its environment (the template's `Globals`).
-pub const COMMON: &[&str] = &[SERVICE_NAME, LOG_LEVEL, METRICS_NAMESPACE, STAGE];
+pub const COMMON: &[&str] =
+    &[SERVICE_NAME, LOG_LEVEL, LOG_SAMPLE_RATE, METRICS_NAMESPACE, STAGE, TRACES, TRACES_SAMPLE_RATE];
 
 /// A variable that is missing or cannot be used. The function does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +61,16 @@ pub fn optional(name: &str) -> Option<String> {
 /// When it is not set or does not parse.
 pub fn parsed<T: FromStr<Err: fmt::Display>>(name: &'static str) -> Result<T, ConfigError> {
     required(name)?.parse().map_err(|error| ConfigError::invalid(name, error))
+}
+
+/// The variable's value, a share from 0 to 1; `default` where it is not set.
+///
+/// # Errors
+/// When it is something else.
+pub(crate) fn share(name: &'static str, default: f64) -> Result<f64, ConfigError> {
+    let Some(text) = optional(name) else { return Ok(default) };
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| ConfigError::invalid(name, "it has to be a number from 0 to 1"))
 }
 
 /// How many requests this environment serves at once: one on classic Lambda, more on managed instances.

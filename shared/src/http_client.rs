@@ -6,7 +6,10 @@ use aws_smithy_http_client::{
     Connector,
     tls::{Provider, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::{http::HttpConnector, orchestrator::HttpRequest};
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, HttpConnectorSettings, SharedHttpConnector},
+    orchestrator::HttpRequest,
+};
 use aws_smithy_types::body::SdkBody;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -29,12 +32,20 @@ pub struct HttpReply {
     pub cache_control: Option<String>,
 }
 
+/// A client that keeps its connections.
+#[derive(Clone)]
+pub struct HttpClient {
+    connector: SharedHttpConnector,
+    /// For a whole exchange.
+    timeout: Duration,
+}
+
 /// Fetches what is there.
 ///
 /// # Errors
 /// When there is no success within the time.
 pub async fn get(url: &str, timeout: Duration) -> Result<HttpReply, HttpError> {
-    send("GET", url, SdkBody::empty(), timeout).await
+    HttpClient::new(timeout).send("GET", url, &[], SdkBody::empty()).await
 }
 
 /// Puts something there.
@@ -42,36 +53,53 @@ pub async fn get(url: &str, timeout: Duration) -> Result<HttpReply, HttpError> {
 /// # Errors
 /// As [`get`].
 pub async fn put(url: &str, body: String, timeout: Duration) -> Result<(), HttpError> {
-    send("PUT", url, SdkBody::from(body), timeout).await.map(drop)
+    HttpClient::new(timeout).send("PUT", url, &[], SdkBody::from(body)).await.map(drop)
 }
 
-async fn send(method: &'static str, url: &str, body: SdkBody, timeout: Duration) -> Result<HttpReply, HttpError> {
-    // Only the host: the rest of an address may be a secret.
-    let host = url.split('/').nth(2).unwrap_or_default().to_owned();
-    let failed = |reason: String| HttpError { method, host: host.clone(), reason };
-    let mut request = HttpRequest::new(body);
-    request.set_method(method).map_err(|error| failed(error.to_string()))?;
-    request.set_uri(url).map_err(|error| failed(error.to_string()))?;
-    let settings = aws_smithy_runtime_api::client::http::HttpConnectorSettings::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(timeout)
-        .build();
-    let connector =
-        Connector::builder().connector_settings(settings).tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
-    let exchange = async {
-        let response = connector.call(request).await.map_err(|error| failed(crate::error::chain(&error)))?;
-        if !response.status().is_success() {
-            return Err(failed(format!("status {}", response.status().as_u16())));
+impl HttpClient {
+    #[must_use]
+    pub fn new(timeout: Duration) -> Self {
+        let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(timeout).build();
+        let connector =
+            Connector::builder().connector_settings(settings).tls_provider(Provider::Rustls(CryptoMode::Ring)).build();
+        Self { connector: SharedHttpConnector::new(connector), timeout }
+    }
+
+    /// Sends a request. `headers` are names, in lower case, and values.
+    ///
+    /// # Errors
+    /// As [`get`].
+    pub async fn send(
+        &self,
+        method: &'static str,
+        url: &str,
+        headers: &[(String, String)],
+        body: SdkBody,
+    ) -> Result<HttpReply, HttpError> {
+        // Only the host: the rest of an address may be a secret.
+        let host = url.split('/').nth(2).unwrap_or_default().to_owned();
+        let failed = |reason: String| HttpError { method, host: host.clone(), reason };
+        let mut request = HttpRequest::new(body);
+        request.set_method(method).map_err(|error| failed(error.to_string()))?;
+        request.set_uri(url).map_err(|error| failed(error.to_string()))?;
+        for (name, value) in headers {
+            request.headers_mut().try_insert(name.clone(), value.clone()).map_err(|error| failed(error.to_string()))?;
         }
-        let cache_control = response.headers().get("cache-control").map(str::to_owned);
-        let body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
-        let body = body.collect().await.map_err(|error| failed(error.to_string()))?.into_bytes();
-        if body.len() > MAX_REPLY {
-            return Err(failed("the reply is too long".into()));
-        }
-        Ok(HttpReply { body: body.to_vec(), cache_control })
-    };
-    tokio::time::timeout(timeout, exchange)
-        .await
-        .unwrap_or_else(|_| Err(failed(format!("no answer within {timeout:?}"))))
+        let exchange = async {
+            let response = self.connector.call(request).await.map_err(|error| failed(crate::error::chain(&error)))?;
+            if !response.status().is_success() {
+                return Err(failed(format!("status {}", response.status().as_u16())));
+            }
+            let cache_control = response.headers().get("cache-control").map(str::to_owned);
+            let body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
+            let body = body.collect().await.map_err(|error| failed(error.to_string()))?.into_bytes();
+            if body.len() > MAX_REPLY {
+                return Err(failed("the reply is too long".into()));
+            }
+            Ok(HttpReply { body: body.to_vec(), cache_control })
+        };
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .unwrap_or_else(|_| Err(failed(format!("no answer within {:?}", self.timeout))))
+    }
 }

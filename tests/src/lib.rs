@@ -4,8 +4,11 @@
 
 pub mod aws;
 pub mod client;
+pub mod collector;
 pub mod declared;
+pub mod deployed;
 pub mod function;
+pub mod http_server;
 pub mod people;
 pub mod proxy;
 pub mod queue;

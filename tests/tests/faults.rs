@@ -11,7 +11,12 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::store::{Mysql, Redis};
-use tests::{Call, Reply, Stage, aws, function::Function, people};
+use tests::{
+    Call, Reply, Stage, aws,
+    deployed::{Deployed, configuration},
+    function::Function,
+    people,
+};
 use tokio::sync::Mutex;
 
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -188,9 +193,9 @@ async fn while_sqs_does_not_answer_orders_succeed_and_afterwards_their_mails_arr
     // Takes connections and never says anything.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
-    let senders = ["orders-place", "outbox-relay"].map(Configured::of);
+    let senders = ["orders-place", "outbox-relay"].map(Deployed::of);
     for sender in &senders {
-        sender.put_with("AWS_ENDPOINT_URL_SQS", &address);
+        sender.put_with(&[("AWS_ENDPOINT_URL_SQS", &address)]);
     }
     let (start, mut orders, mut slowest) = (Instant::now(), Vec::new(), Duration::ZERO);
     while start.elapsed() < Duration::from_secs(30) {
@@ -200,7 +205,7 @@ async fn while_sqs_does_not_answer_orders_succeed_and_afterwards_their_mails_arr
         let _ = aws::invoke("outbox-relay", &json!({}));
     }
     let kept = unsent(&mysql, &orders).await;
-    senders.iter().for_each(Configured::put);
+    senders.iter().for_each(Deployed::put);
     println!("{} orders, the slowest in {:.1} s, {kept} messages kept", orders.len(), slowest.as_secs_f64());
     assert_eq!(kept, 2 * orders.len(), "a mail and a notification each");
     assert!(slowest < Duration::from_secs(5), "an order waits a second for each of its two messages, and no longer");
@@ -224,35 +229,6 @@ async fn unsent(mysql: &Mysql, orders: &[String]) -> usize {
     let envelopes = sqlx::query_scalar("SELECT envelope FROM outbox WHERE sent_at IS NULL");
     let envelopes: Vec<String> = envelopes.fetch_all(mysql.pool().await.unwrap()).await.unwrap();
     envelopes.iter().filter(|envelope| orders.iter().any(|order| envelope.contains(order))).count()
-}
-
-/// A function, and the variables of its environment as they were deployed.
-struct Configured {
-    path: String,
-    variables: Value,
-}
-
-impl Configured {
-    fn of(function: &str) -> Self {
-        let path = configuration(function);
-        let variables = aws::call("lambda", "GET", &path, None)["Environment"]["Variables"].clone();
-        Self { path, variables }
-    }
-
-    fn put_with(&self, name: &str, value: &str) {
-        let mut variables = self.variables.clone();
-        variables[name] = json!(value);
-        let _ = aws::call("lambda", "PUT", &self.path, Some(&json!({ "Environment": { "Variables": variables } })));
-    }
-
-    fn put(&self) {
-        let before = json!({ "Environment": { "Variables": self.variables } });
-        let _ = aws::call("lambda", "PUT", &self.path, Some(&before));
-    }
-}
-
-fn configuration(function: &str) -> String {
-    format!("/2015-03-31/functions/{}/configuration", Stage::function(function))
 }
 
 /// A client that never stops asking notices nothing of a new signing key, nor of a second one.

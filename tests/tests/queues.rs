@@ -103,6 +103,7 @@ fn send(queue: &Queue, effect: Effect) -> Uuid {
 async fn consume(queue: &Queue, dead: &Queue, batch: &[Received], time_left: Duration) -> Value {
     let aws = Aws::default();
     let call = Call::<Probe> {
+        trace: Trace::of(None, None, &Ambient::system()),
         needs: ProbeNeeds { deliveries: Deliveries::at(aws.clone(), &queue.url, &dead.url) },
         ambient: Ambient::system(),
         aws,

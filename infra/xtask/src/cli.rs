@@ -54,6 +54,7 @@ Environment:
                             other ports for `up`
   SOUK_MYSQL_URL, SOUK_MONGODB_URI, SOUK_REDIS_URL
                             a server you already have, used instead of starting one
+  SOUK_PARAMETERS           parameters of template.yaml for `up`: \"Traces=collector LogSampleRate=1\"
 
 All state is in .local/, all servers listen on 127.0.0.1 only.
 ";

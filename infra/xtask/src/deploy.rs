@@ -108,14 +108,10 @@ impl Deployer<'_> {
     }
 
     /// The machine's own architecture: its binaries run here.
-    fn overrides(&self) -> [String; 4] {
+    fn overrides(&self) -> Vec<String> {
         let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-        [
-            format!("Stage={STAGE}"),
-            format!("Architecture={architecture}"),
-            format!("AddressLimitFactor={}", self.stage.address_limit_factor),
-            "Lab=on".to_owned(),
-        ]
+        let fixed = [format!("Stage={STAGE}"), format!("Architecture={architecture}"), "Lab=on".to_owned()];
+        fixed.into_iter().chain(self.stage.parameters.iter().cloned()).collect()
     }
 
     fn sam(&self) -> Result<()> {

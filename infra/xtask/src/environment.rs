@@ -15,6 +15,8 @@ pub struct Settings {
     pub mysql_url: Option<String>,
     pub mongodb_uri: Option<String>,
     pub redis_url: Option<String>,
+    /// `NAME=VALUE`
+    pub parameters: Vec<String>,
     /// Set for the tests: the `stage.json` of their stage.
     pub stage_file: Option<PathBuf>,
 }
@@ -32,6 +34,9 @@ impl Settings {
             mysql_url: variable("SOUK_MYSQL_URL"),
             mongodb_uri: variable("SOUK_MONGODB_URI"),
             redis_url: variable("SOUK_REDIS_URL"),
+            parameters: variable("SOUK_PARAMETERS")
+                .map(|text| text.split_whitespace().map(str::to_owned).collect())
+                .unwrap_or_default(),
             stage_file: variable("SOUK_STAGE_FILE").map(PathBuf::from),
         })
     }

@@ -114,7 +114,8 @@ pub struct Stage {
     pub revocation: Store,
     /// 32 bytes, base64url.
     pub mac_key: String,
-    pub address_limit_factor: u32,
+    /// Of `template.yaml`, besides those that every stage has: `NAME=VALUE`.
+    pub parameters: Vec<String>,
     pub secret_access_key: String,
 }
 
@@ -174,7 +175,11 @@ impl Stage {
             redis,
             revocation,
             mac_key: passwords.mac_key,
-            address_limit_factor: if name == TEST { TEST_ADDRESS_LIMIT_FACTOR } else { 1 },
+            parameters: if name == TEST {
+                vec![format!("AddressLimitFactor={TEST_ADDRESS_LIMIT_FACTOR}")]
+            } else {
+                settings.parameters.clone()
+            },
             secret_access_key: passwords.aws,
         })
     }

@@ -34,6 +34,8 @@ where
 {
     type Output = ApiGatewayV2CustomAuthorizerSimpleResponse<CallerContext>;
 
+    const IS_TRACED: bool = false;
+
     async fn serve(call: Call<F>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let event: ApiGatewayV2CustomAuthorizerV2Request = serde_json::from_str(call.event.get())

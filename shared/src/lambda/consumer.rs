@@ -14,8 +14,9 @@ use std::{cell::RefCell, future::Future, time::Duration};
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
-use super::{Call, Serve, contained};
+use super::{Call, Serve, contained, continue_trace};
 use crate::{
     ambient::Ambient,
     contract::Function,
@@ -176,9 +177,39 @@ where
     H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
     O: Future<Output = Result<(), Failure>> + Send,
 {
+    let span = span::<C>(&record);
+    process(call, handler, record, stop_at, &span).instrument(span.clone()).await
+}
+
+/// A message at work, as OpenTelemetry names it: <https://opentelemetry.io/docs/specs/semconv/messaging/sqs/>. It continues the trace of
+/// its sender rather than linking to it, so that one trace tells everything that came of a request.
+fn span<C: ConsumerContract>(record: &SqsMessage) -> Span {
+    tracing::info_span!(
+        "message",
+        otel.name = format!("process {}", <C::Queue as QueueContract>::NAME),
+        otel.kind = "consumer",
+        messaging.system = "aws_sqs",
+        "messaging.operation.type" = "process",
+        messaging.destination.name = <C::Queue as QueueContract>::NAME,
+        messaging.message.id = record.message_id.as_deref(),
+    )
+}
+
+async fn process<C, H, O>(
+    call: &Call<C>,
+    handler: &H,
+    record: SqsMessage,
+    stop_at: Instant,
+    span: &Span,
+) -> Option<BatchItemFailure>
+where
+    C: ConsumerContract,
+    H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
+    O: Future<Output = Result<(), Failure>> + Send,
+{
     let label = Label::of(record.body.as_deref().unwrap_or_default());
     let trace = Trace::of(label.traceparent.as_deref(), None, &call.ambient);
-    super::continue_trace(&trace);
+    let trace = continue_trace(trace, span);
     let outcome = match parse::<C>(&record, trace, &call.ambient) {
         Ok(delivery) => handle(call, handler, delivery, stop_at.saturating_duration_since(Instant::now())).await,
         Err(error) => Outcome::GivenUp(format!("the message cannot be read: {error}")),

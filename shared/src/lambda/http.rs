@@ -6,6 +6,7 @@ use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse
 use aws_lambda_events::http::{HeaderValue, header};
 use time::OffsetDateTime;
 use tokio::time::Instant;
+use tracing::{Instrument, Span, field::Empty};
 
 use super::{Call, Reply, Request, Serve, contained, continue_trace, reply};
 use crate::{
@@ -33,8 +34,9 @@ where
         let started = Instant::now();
         let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
         let request_id = request_id(&event);
+        let span = span::<E>();
         let result = match event {
-            Ok(event) => answer(call, &event, handler).await,
+            Ok(event) => answer(call, &event, handler, &span).instrument(span.clone()).await,
             Err(error) => Err(no_event(&error)),
         };
         let (mut response, error) = match result {
@@ -44,7 +46,7 @@ where
         if let Ok(value) = HeaderValue::try_from(&request_id) {
             response.headers.insert("x-request-id", value);
         }
-        log::<E>(&request_id, response.status_code, error.as_ref(), started, None);
+        span.in_scope(|| log::<E>(&request_id, response.status_code, error.as_ref(), started, None));
         Ok(response)
     }
 }
@@ -59,18 +61,30 @@ pub(super) fn no_event(error: &serde_json::Error) -> ApiError {
     ApiError::new(Problem::MalformedRequest, format!("Not an HTTP API event: {error}"))
 }
 
-/// The trace that the request belongs to; this invocation's log lines name it.
-pub(super) fn trace(event: &ApiGatewayV2httpRequest, ambient: &Ambient) -> Trace {
+/// A request, as OpenTelemetry names it: <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
+pub(super) fn span<E: Endpoint>() -> Span {
+    tracing::info_span!(
+        "request",
+        otel.name = E::ROUTE_KEY,
+        otel.kind = "server",
+        http.request.method = E::METHOD.as_str(),
+        http.route = E::PATH,
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+    )
+}
+
+/// The trace that the request belongs to; this invocation's log lines name it, and the span continues it.
+pub(super) fn trace(event: &ApiGatewayV2httpRequest, ambient: &Ambient, span: &Span) -> Trace {
     let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok());
-    let trace = Trace::of(header("traceparent"), header("x-amzn-trace-id"), ambient);
-    continue_trace(&trace);
-    trace
+    continue_trace(Trace::of(header("traceparent"), header("x-amzn-trace-id"), ambient), span)
 }
 
 async fn answer<E, H, O, R>(
     call: Call<E>,
     event: &ApiGatewayV2httpRequest,
     handler: H,
+    span: &Span,
 ) -> Result<ApiGatewayV2httpResponse, ApiError>
 where
     E: Endpoint + Function,
@@ -78,7 +92,7 @@ where
     O: Future<Output = Result<R, ApiError>>,
     R: Into<Reply<E::Reply>>,
 {
-    let trace = trace(event, &call.ambient);
+    let trace = trace(event, &call.ambient, span);
     let caller = event.request_context.authorizer.as_ref().and_then(Caller::from_authorizer);
     let request = Request::<E>::read(event, caller, call.ambient, trace)?;
     let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
@@ -133,7 +147,7 @@ pub(super) struct Sent {
     pub is_whole: bool,
 }
 
-/// The one line of a request.
+/// The one line of a request, and the end of its span.
 pub(super) fn log<E: Endpoint>(
     request_id: &str,
     status: i64,
@@ -147,6 +161,7 @@ pub(super) fn log<E: Endpoint>(
     let cause = error.and_then(ApiError::cause);
     let (items, bytes) = (sent.map(|sent| sent.items), sent.map(|sent| sent.bytes));
     let whole = sent.map(|sent| sent.is_whole);
+    Span::current().record("http.response.status_code", status).record("error.type", problem);
     if error.map_or(status, |error| error.problem().status().into()) >= 500 {
         tracing::error!(route, status, latency_ms, request_id, problem, cause, items, bytes, whole, "request");
     } else {
@@ -193,6 +208,7 @@ mod tests {
         let opener = crate::contract::Opener::system();
         let call = Call::<TestEndpoint> {
             needs: crate::contract::Needs::open(&opener).unwrap(),
+            trace: Trace::of(None, None, &opener.ambient),
             ambient: opener.ambient,
             aws: opener.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),

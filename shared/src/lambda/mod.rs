@@ -20,13 +20,19 @@ use std::{
     panic::AssertUnwindSafe,
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use lambda_runtime::{Context, IntoFunctionResponse, LambdaEvent, service_fn, streaming::Body};
+use futures_util::{FutureExt, future::BoxFuture};
+use lambda_runtime::{
+    Context, IntoFunctionResponse, LambdaEvent, LambdaInvocation, Runtime, Service, service_fn, streaming::Body,
+    tower::layer::layer_fn,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use self::request::read_json;
 pub use self::{
@@ -44,10 +50,9 @@ use crate::{
     ambient::Ambient,
     aws::Aws,
     contract::{Function, Needs, Opener},
-    environment,
+    environment::{self, ConfigError},
     error::ApiError,
-    telemetry,
-    telemetry::{INVOCATION, Invocation, Trace},
+    telemetry::{self, INVOCATION, Invocation, JsonLines, Trace, Traces},
 };
 
 /// How long connecting may take while the environment starts. What is not there by then is tried again by the first request.
@@ -60,6 +65,9 @@ pub trait Serve<F: Function, H, O> {
     /// What is sent back: a value, as JSON, or a stream.
     type Output: Send + 'static;
 
+    /// Whether it records spans. A function that does not is smaller.
+    const IS_TRACED: bool = true;
+
     /// Answers one event.
     fn serve(call: Call<F>, handler: H) -> impl Future<Output = Result<Self::Output, String>> + Send;
 }
@@ -69,6 +77,8 @@ pub struct Call<F: Function> {
     pub needs: F::Needs,
     pub ambient: Ambient,
     pub aws: Aws,
+    /// Where the invocation is in its trace, as Lambda says; the event may know better.
+    pub trace: Trace,
     /// The event's JSON, not yet looked at.
     pub event: Box<RawValue>,
     /// How long answering may take.
@@ -107,42 +117,110 @@ where
     V: Serialize + Send + 'static,
 {
     let ambient = Ambient::system();
-    telemetry::init(ambient.clone());
+    let aws = Aws::default();
+    let traces = match observe::<F, H, O>(&ambient, &aws) {
+        Ok(traces) => traces,
+        Err(error) => {
+            telemetry::init(JsonLines::plain(F::NAME, ambient));
+            return cannot_run(&error);
+        }
+    };
     // One request at a time needs one thread; more threads would only cost start-up time.
     let mut builder = match environment::concurrency() {
         1 => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let result = match builder.enable_all().build() {
-        Ok(runtime) => runtime.block_on(start::<F, H, O, V>(ambient, handler)),
+        Ok(runtime) => runtime.block_on(start::<F, H, O, V>(ambient, aws, traces, handler)),
         Err(error) => Err(error.into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(%error, "the function cannot run");
-            ExitCode::FAILURE
-        }
+        Err(error) => cannot_run(&*error),
     }
 }
 
-async fn start<F, H, O, V>(ambient: Ambient, handler: H) -> Result<(), lambda_runtime::Error>
+fn cannot_run(error: &dyn std::error::Error) -> ExitCode {
+    tracing::error!(%error, "the function cannot run");
+    ExitCode::FAILURE
+}
+
+/// Starts logging, and tracing where that is wanted.
+fn observe<F, H, O>(ambient: &Ambient, aws: &Aws) -> Result<Option<Traces>, ConfigError>
+where
+    F: Function<Kind: Serve<F, H, O>>,
+{
+    let lines = JsonLines::open(F::NAME, ambient.clone())?;
+    if <F::Kind as Serve<F, H, O>>::IS_TRACED
+        && let Some(traces) = Traces::open(F::NAME, aws, ambient)?
+    {
+        telemetry::init_traced(lines, &traces);
+        return Ok(Some(traces));
+    }
+    telemetry::init(lines);
+    Ok(None)
+}
+
+async fn start<F, H, O, V>(
+    ambient: Ambient,
+    aws: Aws,
+    traces: Option<Traces>,
+    handler: H,
+) -> Result<(), lambda_runtime::Error>
 where
     F: Function<Kind: Serve<F, H, O, Output: IntoFunctionResponse<V, Body>>>,
     H: Clone + Send + Sync + 'static,
     O: 'static,
     V: Serialize + Send + 'static,
 {
-    let opener = Opener::new(Aws::default(), ambient);
+    let opener = Opener::new(aws, ambient.clone());
     let needs = F::Needs::open(&opener)?;
     if tokio::time::timeout(WARM_UP, needs.warm()).await.is_err() {
         tracing::warn!("not everything that is needed answers yet");
     }
-    lambda_runtime::run_concurrent(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    let runtime = Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let (ambient, aws) = (opener.ambient.clone(), opener.aws.clone());
         invoke::<F, H, O>(needs.clone(), ambient, aws, event, handler.clone())
-    }))
-    .await
+    }));
+    if <F::Kind as Serve<F, H, O>>::IS_TRACED {
+        let told = move |inner| Told { inner, traces: traces.clone(), ambient: ambient.clone() };
+        runtime.layer(layer_fn(told)).run_concurrent().await
+    } else {
+        runtime.run_concurrent().await
+    }
+}
+
+/// The runtime, which after each reply has the spans of it sent. The reply is with its client by then.
+#[derive(Clone)]
+struct Told<S> {
+    inner: S,
+    traces: Option<Traces>,
+    ambient: Ambient,
+}
+
+impl<S> Service<LambdaInvocation> for Told<S>
+where
+    S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error, Future: Send + 'static>,
+{
+    type Response = ();
+    type Error = lambda_runtime::Error;
+    type Future = BoxFuture<'static, Result<(), lambda_runtime::Error>>;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
+        let (traces, ambient, deadline) = (self.traces.clone(), self.ambient.clone(), invocation.context.deadline);
+        let replying = self.inner.call(invocation);
+        Box::pin(async move {
+            let result = replying.await;
+            if let Some(traces) = traces {
+                traces.send(until(deadline, &ambient)).await;
+            }
+            result
+        })
+    }
 }
 
 async fn invoke<F, H, O>(
@@ -156,30 +234,39 @@ where
     F: Function<Kind: Serve<F, H, O>>,
 {
     let LambdaEvent { payload, context } = event;
-    let invocation = RefCell::new(invocation(&context, &ambient));
-    let call = Call { needs, time_left: time_left(&context, &ambient), ambient, aws, event: payload };
+    let trace = Trace::of(None, context.xray_trace_id.as_deref(), &ambient);
+    let time_left = until(context.deadline, &ambient).saturating_sub(GRACE);
+    let invocation = RefCell::new(invocation(context, &trace));
+    let call = Call { needs, ambient, aws, trace, event: payload, time_left };
     INVOCATION.scope(invocation, F::Kind::serve(call, handler)).await.map_err(Into::into)
 }
 
-fn invocation(context: &Context, ambient: &Ambient) -> Invocation {
+fn invocation(context: Context, trace: &Trace) -> Invocation {
     static WARM: AtomicBool = AtomicBool::new(false);
-    let trace = Trace::of(None, context.xray_trace_id.as_deref(), ambient);
     Invocation {
         cold_start: !WARM.swap(true, Ordering::Relaxed),
-        function_request_id: context.request_id.clone(),
-        xray_trace_id: context.xray_trace_id.clone(),
+        function_request_id: context.request_id,
+        xray_trace_id: context.xray_trace_id,
         trace_id: trace.trace_id().to_owned(),
     }
 }
 
-fn time_left(context: &Context, ambient: &Ambient) -> Duration {
+/// How long it is until then, which is in milliseconds since 1970.
+fn until(deadline: u64, ambient: &Ambient) -> Duration {
     let now = u64::try_from(ambient.now().unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
-    Duration::from_millis(context.deadline.saturating_sub(now)).saturating_sub(GRACE)
+    Duration::from_millis(deadline.saturating_sub(now))
 }
 
-/// Has the rest of this invocation's log lines name the trace it continues.
-pub(crate) fn continue_trace(trace: &Trace) {
-    let _ = INVOCATION.try_with(|invocation| trace.trace_id().clone_into(&mut invocation.borrow_mut().trace_id));
+/// Has the span continue the trace, and the rest of this invocation's log lines name it. Where the trace is then.
+pub(crate) fn continue_trace(trace: Trace, span: &Span) -> Trace {
+    let trace = trace.continued_by(span);
+    let _ = INVOCATION.try_with(|invocation| {
+        let mut invocation = invocation.borrow_mut();
+        trace.trace_id().clone_into(&mut invocation.trace_id);
+        span.set_attribute("faas.coldstart", invocation.cold_start);
+        span.set_attribute("faas.invocation_id", invocation.function_request_id.clone());
+    });
+    trace
 }
 
 /// How a handler ended that did not return.

@@ -21,6 +21,7 @@ use lambda_runtime::{
     streaming::{Body, Sender, channel},
 };
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{Instrument, Span};
 
 use super::{
     Call, Request, Serve, contained,
@@ -214,8 +215,9 @@ where
         let ends = started + call.time_left;
         let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
         let request_id = http::request_id(&event);
+        let span = http::span::<E>();
         let result = match event {
-            Ok(event) => begin(call, &event, handler).await,
+            Ok(event) => begin(call, &event, handler, &span).instrument(span.clone()).await,
             Err(error) => Err(http::no_event(&error)),
         };
         let mut response = match result {
@@ -223,13 +225,13 @@ where
                 let (output, body) = Output::new(is_compressed);
                 let work = write_all::<E, C>(content, output, request_id.clone(), started, ends);
                 // It ends with the reply, so nothing is left to do when the environment freezes.
-                tokio::spawn(in_this_invocation(work));
+                tokio::spawn(in_this_invocation(work.instrument(span)));
                 respond(E::STATUS, headers, body)
             }
             Err(error) => {
                 let ApiGatewayV2httpResponse { headers, body, .. } = reply::problem(&error, &request_id);
                 let status = error.problem().status();
-                http::log::<E>(&request_id, status.into(), Some(&error), started, None);
+                span.in_scope(|| http::log::<E>(&request_id, status.into(), Some(&error), started, None));
                 respond(status, headers, body.map(|body| body.to_vec()).unwrap_or_default().into())
             }
         };
@@ -253,13 +255,18 @@ struct Begun<C> {
     is_compressed: bool,
 }
 
-async fn begin<E, H, O, C>(call: Call<E>, event: &ApiGatewayV2httpRequest, handler: H) -> Result<Begun<C>, ApiError>
+async fn begin<E, H, O, C>(
+    call: Call<E>,
+    event: &ApiGatewayV2httpRequest,
+    handler: H,
+    span: &Span,
+) -> Result<Begun<C>, ApiError>
 where
     E: Endpoint<Path = NoPath>,
     H: Fn(E::Needs, Request<E>) -> O,
     O: Future<Output = Result<C, ApiError>>,
 {
-    let trace = http::trace(event, &call.ambient);
+    let trace = http::trace(event, &call.ambient, span);
     check_address::<E>(event)?;
     let caller = match E::callers(&call.needs) {
         Some(callers) => Some(callers.admit(E::Access::ACCESS, token(event)).await.map_err(unadmitted)?),
@@ -356,6 +363,7 @@ mod tests {
     use crate::{
         contract::{Opener, Public},
         endpoint,
+        telemetry::Trace,
     };
 
     endpoint! {
@@ -424,6 +432,7 @@ mod tests {
         let opener = Opener::system();
         let call = Call::<TestStream> {
             needs: crate::contract::Needs::open(&opener).unwrap(),
+            trace: Trace::of(None, None, &opener.ambient),
             ambient: opener.ambient,
             aws: opener.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),

@@ -4,8 +4,9 @@ use std::{future::Future, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
+use tracing::Instrument;
 
-use super::{Call, Serve, contained};
+use super::{Call, Serve, contained, continue_trace};
 use crate::{ambient::Ambient, aws::Aws, contract::Function, error::chain};
 
 /// As many bytes of an output are logged.
@@ -76,10 +77,13 @@ where
         let started = Instant::now();
         let event =
             serde_json::from_str(call.event.get()).map_err(|error| format!("not this task's event: {error}"))?;
-        let Call { needs, ambient, aws, time_left, .. } = call;
+        let Call { needs, ambient, aws, trace, time_left, .. } = call;
+        let span = tracing::info_span!("task", otel.name = T::NAME);
+        continue_trace(trace, &span);
         let run = handler(needs, TaskRun { event, ambient, aws, time_left });
-        let result = contained(run, time_left).await.unwrap_or_else(|ended| Err(ended.into()));
+        let result = contained(run, time_left).instrument(span.clone()).await.unwrap_or_else(|ended| Err(ended.into()));
         let latency_ms = started.elapsed().as_secs_f64() * 1e3;
+        let _in_span = span.enter();
         match result {
             Ok(output) => {
                 let text = serde_json::to_string(&output).unwrap_or_default();

@@ -80,13 +80,17 @@ impl<Q: QueueContract> Queue<Q> {
     ///
     /// # Errors
     /// When the queue does not take it in time.
-    #[tracing::instrument(name = "sqs.send", skip_all)]
     pub async fn send(&self, id: Uuid, trace: &Trace, message: Q::Message) -> Result<(), ApiError> {
         let message = Outgoing::new::<Q>(id, trace, message)?;
         self.send_now(&message).await.map_err(ApiError::unavailable)
     }
 
     /// Sends one message, within the patience of a request.
+    #[tracing::instrument(
+        name = "sqs.send",
+        skip_all,
+        fields(otel.kind = "producer", messaging.system = "aws_sqs", messaging.destination.name = Q::NAME)
+    )]
     pub(super) async fn send_now(&self, message: &Outgoing) -> Result<(), SendError> {
         let send = self.client().await.send_message().queue_url(&*self.url).message_body(&message.envelope).send();
         match tokio::time::timeout(PATIENCE, Box::pin(send)).await {

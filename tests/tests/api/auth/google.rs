@@ -1,8 +1,6 @@
 //! Logging in with an identity token. The stage's issuer stands in for Google: it signs whatever it is asked to.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -18,6 +16,7 @@ use shared::environment;
 use tests::{
     Call, Reply, Stage,
     function::Function,
+    http_server::{Answer, HttpServer},
     people,
     people::{LoggedIn, PASSWORD},
     tokens,
@@ -315,33 +314,23 @@ struct KeyServer {
 
 impl KeyServer {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
         let (requests, fails) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         let (counter, switch, keys) = (Arc::clone(&requests), Arc::clone(&fails), published_keys());
-        thread::spawn(move || {
-            for connection in listener.incoming().map_while(Result::ok) {
-                counter.fetch_add(1, Ordering::SeqCst);
-                answer(connection, if switch.load(Ordering::SeqCst) { None } else { Some(&keys) });
+        let server = HttpServer::start(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            let headers = &[("Cache-Control", "max-age=0")];
+            if switch.load(Ordering::SeqCst) {
+                Answer { status: "500 Internal Server Error", headers, body: Vec::new() }
+            } else {
+                Answer { status: "200 OK", headers, body: keys.clone().into_bytes() }
             }
         });
-        Self { url, requests, fails }
+        Self { url: format!("{}/jwks", server.url), requests, fails }
     }
 
     fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
-}
-
-/// Answers one request, with an error if there are no keys.
-fn answer(mut connection: TcpStream, keys: Option<&str>) {
-    let mut lines = BufReader::new(connection.try_clone().unwrap()).lines();
-    while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
-    let (status, body) = keys.map_or(("500 Internal Server Error", ""), |keys| ("200 OK", keys));
-    let head = format!("HTTP/1.1 {status}\r\nCache-Control: max-age=0\r\nConnection: close");
-    let reply = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-    // Whoever asked may be gone.
-    let _ = connection.write_all(reply.as_bytes());
 }
 
 #[test]

@@ -1,0 +1,227 @@
+//! Neither logs nor spans hold what nobody may read there: passwords, tokens, codes, addresses, the stores' credentials.
+//!
+//! With everything logged that can be (`TRACE`, below what the template allows), and everything traced, somebody goes through all that
+//! has to do with secrets, and sends garbage with secrets in it. Then all logs of the whole run are read.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use shared::ambient::Ambient;
+use tests::{Call, aws, collector::Collector, deployed::Deployed, people, people::PASSWORD, template};
+use ureq::http::Method;
+
+const NEW_PASSWORD: &str = "quite-another-battery-staple";
+
+/// All functions, for a while with other variables.
+struct AllDeployed(Vec<Deployed>);
+
+impl AllDeployed {
+    fn with(variables: &[(&str, &str)]) -> Self {
+        let functions = std::fs::read_dir(template::repository().join("functions")).unwrap();
+        let names = functions.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let all: Vec<Deployed> =
+            names.filter(|name| !name.starts_with("lab-")).map(|name| Deployed::of(&name)).collect();
+        all.iter().for_each(|function| function.put_with(variables));
+        Self(all)
+    }
+}
+
+impl Drop for AllDeployed {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Deployed::put);
+    }
+}
+
+/// What must not be found.
+#[derive(Default)]
+struct Secrets(BTreeSet<String>);
+
+impl Secrets {
+    fn add(&mut self, secret: &str) {
+        assert!(secret.len() >= 6, "{secret} would be found by chance");
+        self.0.insert(secret.to_owned());
+    }
+
+    /// A token, and the part of it without which it is worth nothing.
+    fn add_token(&mut self, token: &str) {
+        self.add(token);
+        self.add(token.rsplit('.').next().unwrap());
+    }
+
+    /// The first one that is in a text, as a word of its own.
+    fn found_in(&self, text: &str) -> Option<&str> {
+        let is_word = |at: usize, length: usize| {
+            let is_inside =
+                |character: Option<char>| character.is_some_and(|character| character.is_ascii_alphanumeric());
+            !is_inside(text[..at].chars().next_back()) && !is_inside(text[at + length..].chars().next())
+        };
+        self.0
+            .iter()
+            .map(String::as_str)
+            .find(|secret| text.match_indices(*secret).any(|(at, _)| is_word(at, secret.len())))
+    }
+}
+
+/// Goes through everything that has to do with secrets.
+fn live(secrets: &mut Secrets) {
+    let email = people::new_address();
+    for secret in [email.as_str(), PASSWORD, NEW_PASSWORD] {
+        secrets.add(secret);
+    }
+    let post = |path: &str, body: Value| Call::post(path).json(body).send();
+    let _ = post("/v1/auth/register", json!({ "email": email, "password": PASSWORD, "name": "A Name" })).expect(202);
+    let verification = people::mailed_code(&email, "Your verification code");
+    secrets.add(&verification);
+    let _ = post("/v1/auth/verify-email", json!({ "code": verification })).expect(204);
+
+    let session = people::begin_session(&email);
+    let next = people::LoggedIn::of(&people::refresh(&session.refresh_token).expect(200));
+    for token in [&session.access_token, &session.refresh_token, &next.access_token, &next.refresh_token] {
+        secrets.add_token(token);
+    }
+    let _ = Call::get("/v1/users/me").token(&next.access_token).send().expect(200);
+    let product = people::new_product(3);
+    let order = json!({ "lines": [{ "productId": product, "quantity": 1 }] });
+    let order =
+        Call::post("/v1/orders").token(&next.access_token).key(&people::new_key()).json(order).send().expect(201);
+    let _ = aws::wait_for_mail(&email, order.json()["id"].as_str().unwrap());
+
+    let challenge = post("/v1/auth/otp", json!({ "email": email })).expect(202).json()["challengeId"].clone();
+    let code = people::mailed_code(&email, "Your login code");
+    secrets.add(&code);
+    let _ = post("/v1/auth/login", json!({ "strategy": "otp", "challengeId": challenge, "code": code })).expect(200);
+
+    let _ = post("/v1/auth/password/forgot", json!({ "email": email })).expect(202);
+    let reset = people::mailed_code(&email, "Your reset code");
+    secrets.add(&reset);
+    let _ = post("/v1/auth/password/reset", json!({ "code": reset, "password": NEW_PASSWORD })).expect(204);
+    let token = people::LoggedIn::of(&people::try_log_in(&email, NEW_PASSWORD).expect(200)).access_token;
+    secrets.add_token(&token);
+    let change = json!({ "currentPassword": NEW_PASSWORD, "newPassword": PASSWORD });
+    let _ = Call::new(Method::PUT, "/v1/auth/password").token(&token).json(change).send().expect(204);
+    let _ = aws::wait_for_mail(&email, "Your password was changed");
+}
+
+/// Sends what is refused, with secrets in places where they do not belong.
+fn send_garbage(secrets: &mut Secrets) {
+    let secret = format!("secret-{}", people::random());
+    secrets.add(&secret);
+    let address = format!("{secret}@souk.example");
+    for body in [
+        format!(r#"{{"strategy":"email","email":"{address}","password":"{secret}""#),
+        format!(r#"{{"strategy":"email","email":"{address}","password":{{"$ne":"{secret}"}}}}"#),
+        format!(r#"{{"strategy":"{secret}","email":"{address}"}}"#),
+        format!(r#"{{"strategy":"email","email":"{secret}","password":"{secret}"}}"#),
+        format!(r#"{{"strategy":"email","email":"{address}","password":"{secret}","{secret}":1}}"#),
+        format!(r#"{{"strategy":"google","idToken":"{secret}.{secret}.{secret}","nonce":"{secret}"}}"#),
+        secret.clone(),
+    ] {
+        let status = Call::post("/v1/auth/login").body("application/json", body.clone()).send().status;
+        assert!((400..500).contains(&status), "{status} {body}");
+    }
+    let _ = people::try_log_in(&address, &secret).expect(401);
+    let _ = people::refresh(&secret).expect(401);
+    let _ = Call::get("/v1/users/me").token(&secret).send().expect(403);
+    let _ = Call::get(format!("/v1/products?cursor={secret}")).send();
+    let _ = Call::get(format!("/v1/products/{secret}?token={secret}")).header("cookie", secret.clone()).send();
+    let _ = Call::post("/v1/auth/verify-email").json(json!({ "code": secret })).send();
+    let _ = Call::post("/v1/orders").token(people::customer()).key(&secret).json(json!({ "lines": secret })).send();
+}
+
+/// The credentials of the stores and the keys of tokens, which functions read.
+fn of_the_stage(secrets: &mut Secrets) {
+    let list = aws::json_call("secretsmanager", "secretsmanager.ListSecrets", &json!({ "MaxResults": 100 }));
+    let names: Vec<&Value> = list["SecretList"].as_array().unwrap().iter().map(|secret| &secret["Name"]).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        let value = aws::json_call("secretsmanager", "secretsmanager.GetSecretValue", &json!({ "SecretId": name }));
+        let text = value["SecretString"].as_str().unwrap();
+        let mut leaves = Vec::new();
+        collect_leaves(&serde_json::from_str(text).unwrap_or_else(|_| json!(text)), &mut leaves);
+        // Names, like `souk`, are none.
+        leaves.into_iter().filter(|leaf| leaf.len() >= 16).for_each(|leaf| secrets.add(&leaf));
+    }
+}
+
+fn collect_leaves(value: &Value, leaves: &mut Vec<String>) {
+    match value {
+        Value::String(text) => leaves.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| collect_leaves(item, leaves)),
+        Value::Object(fields) => fields.values().for_each(|field| collect_leaves(field, leaves)),
+        _ => {}
+    }
+}
+
+/// Every line of every log group.
+fn log_lines() -> Vec<String> {
+    let groups = aws::json_call("logs", "Logs_20140328.DescribeLogGroups", &json!({ "limit": 50 }));
+    let mut lines = Vec::new();
+    for group in pages("DescribeLogGroups", &groups, json!({ "limit": 50 }), "logGroups") {
+        let request = json!({ "logGroupName": group["logGroupName"], "limit": 10_000 });
+        let first = aws::json_call("logs", "Logs_20140328.FilterLogEvents", &request);
+        let events = pages("FilterLogEvents", &first, request, "events");
+        lines.extend(events.into_iter().map(|event| event["message"].as_str().unwrap_or_default().to_owned()));
+    }
+    lines
+}
+
+/// Everything that a paged call returns.
+fn pages(action: &str, first: &Value, mut request: Value, items: &str) -> Vec<Value> {
+    let mut page = first.clone();
+    let mut all = Vec::new();
+    loop {
+        all.extend(page[items].as_array().cloned().unwrap_or_default());
+        if !page["nextToken"].is_string() {
+            return all;
+        }
+        request["nextToken"] = page["nextToken"].clone();
+        page = aws::json_call("logs", &format!("Logs_20140328.{action}"), &request);
+    }
+}
+
+#[test]
+fn logs_and_spans_hold_no_secret_however_much_is_logged() {
+    let collector = Collector::start();
+    let mut secrets = Secrets::default();
+    let marker = Ambient::system().id().to_string();
+    {
+        let _all = AllDeployed::with(&[
+            ("POWERTOOLS_LOG_LEVEL", "TRACE"),
+            ("SOUK_TRACES", "collector"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &collector.endpoint),
+        ]);
+        live(&mut secrets);
+        send_garbage(&mut secrets);
+        of_the_stage(&mut secrets);
+        // What follows it in the logs was not lost on the way.
+        let _ = Call::get(format!("/v1/products/{marker}")).send().expect(404);
+    }
+    let lines = log_lines();
+    let spans: Vec<String> = collector.spans().into_iter().map(|span| span.text).collect();
+    println!("{} lines, {} spans, {} secrets", lines.len(), spans.len(), secrets.0.len());
+    // Enough was said for something to be found.
+    let detailed = lines.iter().filter(|line| line.contains(r#""level":"DEBUG""#)).count();
+    for span in ["users.find_for_login", "sessions.rotate", "orders.place", "login_codes.redeem", "ses.send"] {
+        assert!(lines.iter().any(|line| line.contains(&format!(r#""span":"{span}""#))), "no line of {span}");
+        assert!(spans.iter().any(|text| text.contains(span)), "no span of {span}");
+    }
+    assert!(detailed > 50 && lines.len() > 200 && spans.len() > 50, "{detailed} of {} lines", lines.len());
+
+    for text in lines.iter().chain(&spans) {
+        assert_eq!(secrets.found_in(text), None, "{text}");
+        // Anybody's address, tokens and hashes, in whatever test.
+        for trace_of in ["@souk.example", "eyJ", "$argon2", "Bearer "] {
+            assert!(!text.contains(trace_of), "{trace_of}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_planted_secret_is_found() {
+    let mut secrets = Secrets::default();
+    secrets.add("123456");
+    secrets.add_token("head.payload.signature");
+    assert_eq!(secrets.found_in(r#"{"cause":"no code 123456"}"#), Some("123456"));
+    assert_eq!(secrets.found_in("it was signature, they say"), Some("signature"));
+    assert_eq!(secrets.found_in("1234567 and a12345600"), None);
+}
