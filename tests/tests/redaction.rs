@@ -69,7 +69,7 @@ fn live(secrets: &mut Secrets) {
         secrets.add(secret);
     }
     let post = |path: &str, body: Value| Call::post(path).json(body).send();
-    let _ = post("/v1/auth/register", json!({ "email": email, "password": PASSWORD, "name": "A Name" })).expect(202);
+    let _ = post("/v1/auth/register", json!({ "email": email, "password": PASSWORD })).expect(202);
     let verification = people::mailed_code(&email, "Your verification code");
     secrets.add(&verification);
     let _ = post("/v1/auth/verify-email", json!({ "code": verification })).expect(204);

@@ -111,6 +111,8 @@ impl Traces {
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
+            // A span is in its trace from when that was read, which is after it was entered.
+            .with_context_activation(false)
             .with_tracer(self.provider.tracer("souk"))
     }
 
