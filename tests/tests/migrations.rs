@@ -3,20 +3,21 @@
 use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
-use shared::{ambient::Ambient, store::Mysql};
-use sqlx::{MySqlPool, Row};
+use shared::ambient::Ambient;
+use sqlx::{MySqlPool, Row, mysql::MySqlConnectOptions};
 use tests::{Stage, aws, function::Function, stack::Stack, template};
 
 /// A new database, and the variable that leads a function to it.
 async fn database() -> (MySqlPool, [(&'static str, String); 1]) {
-    let mysql: Mysql = Stage::get().resource();
-    let pool = mysql.pool().await.unwrap();
-    let name = format!("souk_{}", Ambient::system().id().simple());
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(pool).await.unwrap();
-    let options = (*pool.connect_options()).clone().database(&name);
     let endpoint = shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
+    let secret = aws::secret(&shared::environment::required("SOUK_MYSQL_SECRET").unwrap());
+    let options: MySqlConnectOptions = endpoint.parse().unwrap();
+    let options = options.username(secret["username"].as_str().unwrap()).password(secret["password"].as_str().unwrap());
+    let name = format!("souk_{}", Ambient::system().id().simple());
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(create).execute(&MySqlPool::connect_lazy_with(options.clone())).await.unwrap();
     let (server, _) = endpoint.rsplit_once('/').unwrap();
-    (MySqlPool::connect_lazy_with(options), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
+    (MySqlPool::connect_lazy_with(options.database(&name)), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
 }
 
 /// The migrations that were applied: number and whether it went well.

@@ -34,7 +34,7 @@ const LOCK_SECONDS: u32 = 240;
 #[tracing::instrument(name = "migrations.mysql", skip_all)]
 pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
     // One connection for all of it: the lock is the connection's, and goes with it.
-    let mut connection = Box::pin(mysql.pool().await?.acquire()).await?;
+    let mut connection = mysql.connection().await?;
     // Not sqlx's own lock: it waits for ever, and MariaDB takes a negative time for none at all.
     let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('migrations of ', DATABASE()), ?)")
         .bind(LOCK_SECONDS)

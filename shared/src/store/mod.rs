@@ -8,6 +8,7 @@ pub mod cache;
 pub mod idempotency;
 pub mod lab;
 mod limiter;
+mod login;
 pub mod login_codes;
 pub mod migrations;
 mod mongodb;
@@ -45,9 +46,12 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// A store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It does not answer, or cannot be logged in to. Worth repeating.
+    /// It does not answer. Worth repeating.
     #[error("{store} is unavailable: {cause}")]
     Unavailable { store: &'static str, cause: Cause },
+    /// It does not take the credentials: they were changed, or are wrong. Worth repeating, since the secret is then read again.
+    #[error("{store} refuses the credentials: {cause}")]
+    Refused { store: &'static str, cause: Cause },
     /// Others were faster: a deadlock, a lock that was not freed in time. Worth repeating at once.
     #[error("{store} is contended: {cause}")]
     Contended { store: &'static str, cause: Cause },
@@ -59,7 +63,9 @@ pub enum StoreError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::Contended { .. } => Self::unavailable(error),
+            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Contended { .. } => {
+                Self::unavailable(error)
+            }
             StoreError::Failed { .. } => Self::internal(error),
         }
     }

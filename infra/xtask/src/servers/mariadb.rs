@@ -25,14 +25,16 @@ impl MariaDb<'_> {
         self.stage.dir.join("data/mariadb.sql")
     }
 
-    /// Run by the server at every start: the database and a user that may use it, and others beside it for tests.
+    /// Run by the server at every start: the database and a user that may use it, and others beside it for tests; like the first user
+    /// of RDS, it may make others.
     fn init_sql(&self) -> String {
         let (user, password) = (&self.stage.mysql.username, &self.stage.mysql.password);
         format!(
             "CREATE DATABASE IF NOT EXISTS souk CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n\
              CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1';\n\
              ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
-             GRANT ALL PRIVILEGES ON `souk%`.* TO '{user}'@'127.0.0.1';\n\
+             GRANT CREATE USER ON *.* TO '{user}'@'127.0.0.1';\n\
+             GRANT ALL PRIVILEGES ON `souk%`.* TO '{user}'@'127.0.0.1' WITH GRANT OPTION;\n\
              ALTER USER 'root'@'localhost' IDENTIFIED BY '{password}';\n"
         )
     }
