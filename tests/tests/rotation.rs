@@ -11,7 +11,7 @@ use std::{
 
 use mongodb::bson::doc;
 use serde_json::json;
-use shared::store::{Mongodb, Mysql, Redis};
+use shared::store::{Mongodb, MysqlAdmin, Redis};
 use tests::{Stage, aws, function::Function, proxy::Proxy};
 
 /// Longer than a connection is trusted without a ping.
@@ -30,7 +30,7 @@ trait Rotated {
     async fn set_password(&self, user: &str, password: &str);
 }
 
-impl Rotated for Mysql {
+impl Rotated for MysqlAdmin {
     const STORE: &'static str = "MYSQL";
 
     async fn set_password(&self, user: &str, password: &str) {
@@ -208,8 +208,8 @@ async fn recovers_from_a_wrong_secret<S: Rotated + shared::contract::Resource>()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotated_password_of_mysql_fails_no_request() {
-    survives_rotation::<Mysql>(1).await;
-    survives_rotation::<Mysql>(4).await;
+    survives_rotation::<MysqlAdmin>(1).await;
+    survives_rotation::<MysqlAdmin>(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,7 +226,7 @@ async fn a_rotated_password_of_redis_fails_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_secret_of_mysql_is_read_now_and_then_until_it_is_right() {
-    recovers_from_a_wrong_secret::<Mysql>().await;
+    recovers_from_a_wrong_secret::<MysqlAdmin>().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

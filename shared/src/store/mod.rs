@@ -13,6 +13,7 @@ pub mod login_codes;
 pub mod migrations;
 mod mongodb;
 mod mysql;
+mod mysql_admin;
 pub mod notifications;
 pub mod orders;
 pub mod outbox;
@@ -33,6 +34,7 @@ pub use self::{
     limiter::{Counted, Limiter},
     mongodb::Mongodb,
     mysql::{Contention, Mysql, retry_contention},
+    mysql_admin::MysqlAdmin,
     redis::Redis,
 };
 use crate::error::ApiError;

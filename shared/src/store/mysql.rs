@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use secrecy::ExposeSecret;
 use sqlx::{
     MySql, MySqlConnection, Transaction,
     mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions},
@@ -28,7 +29,7 @@ const ATTEMPTS: u32 = 6;
 /// One connection per request that the environment serves at once, so that concurrency × pool stays below the database's limit.
 #[derive(Clone)]
 pub struct Mysql {
-    endpoint: MySqlConnectOptions,
+    pub(super) endpoint: MySqlConnectOptions,
     secret: Secret,
     login: Arc<Login<MySqlPool>>,
 }
@@ -67,8 +68,7 @@ impl Mysql {
     /// The pool, with what its next connections are made with. Made at first use; afterwards it is the same one, so that what is
     /// connected stays so.
     async fn log_in(&self, pool: Option<MySqlPool>) -> Result<MySqlPool, StoreError> {
-        let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
-        let options = credentials.apply(self.endpoint.clone());
+        let options = self.credentials().await?.apply(self.endpoint.clone());
         if let Some(pool) = pool {
             pool.set_connect_options(options);
             return Ok(pool);
@@ -87,6 +87,15 @@ impl Mysql {
                 })
             })
             .connect_lazy_with(options))
+    }
+
+    pub(super) async fn credentials(&self) -> Result<Credentials, StoreError> {
+        self.secret.json().await.map_err(unavailable)
+    }
+
+    /// The same database, logged in to with another secret.
+    pub(super) fn with_secret(&self, secret: Secret) -> Self {
+        Self { endpoint: self.endpoint.clone(), secret, login: Arc::default() }
     }
 
     /// A connection. The pool has it back when it is dropped.
@@ -135,8 +144,11 @@ impl Mysql {
 
 impl Credentials {
     fn apply(&self, options: MySqlConnectOptions) -> MySqlConnectOptions {
-        use secrecy::ExposeSecret;
-        options.username(&self.username).password(self.password.expose_secret())
+        options.username(&self.username).password(self.password())
+    }
+
+    pub(super) fn password(&self) -> &str {
+        self.password.expose_secret()
     }
 }
 
