@@ -9,7 +9,7 @@ use crate::{
     lambda::Deployment,
     mail::Ses,
     queue::{EmailQueue, NotificationQueue, Queue, ReportQueue},
-    store::{Mongodb, Mysql, Redis, outbox::Waiting},
+    store::{Mongodb, Mysql, MysqlAdmin, Redis, outbox::Waiting},
     task,
 };
 
@@ -109,7 +109,7 @@ task! {
     Migrate = "migrate" {
         event: Deployment,
         output: Migrated,
-        needs: { mysql: Mysql, mongodb: Mongodb },
+        needs: { mysql: MysqlAdmin, mongodb: Mongodb },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 pub use runtime_api::http_event;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::http::Request;
 
 use crate::Stage;
@@ -70,6 +70,26 @@ pub fn call(service: &str, method: &str, path: &str, body: Option<&Value>) -> Va
 pub fn json_call(service: &str, target: &str, body: &Value) -> Value {
     let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
     serde_json::from_str(&send(service, "POST", "/", &headers, &body.to_string())).unwrap_or(Value::Null)
+}
+
+/// What a secret holds.
+///
+/// # Panics
+/// When there is none of this name, or it is no JSON.
+#[must_use]
+pub fn secret(name: &str) -> Value {
+    let secret = json_call("secretsmanager", "secretsmanager.GetSecretValue", &json!({ "SecretId": name }));
+    serde_json::from_str(secret["SecretString"].as_str().unwrap()).unwrap()
+}
+
+/// Makes a secret, or puts a new value into it.
+pub fn put_secret(name: &str, value: &Value) {
+    let body = json!({ "Name": name, "SecretId": name, "SecretString": value.to_string() });
+    let call =
+        |operation: &str, body: &Value| json_call("secretsmanager", &format!("secretsmanager.{operation}"), body);
+    let secrets = call("ListSecrets", &json!({ "Filters": [{ "Key": "name", "Values": [name] }] }));
+    let is_there = secrets["SecretList"].as_array().is_some_and(|secrets| !secrets.is_empty());
+    let _ = call(if is_there { "PutSecretValue" } else { "CreateSecret" }, &body);
 }
 
 /// A call of a service with the query protocol; its reply is XML.

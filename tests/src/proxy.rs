@@ -1,4 +1,4 @@
-//! A TCP proxy that stops a conversation at a chosen point, so that a process can be ended exactly there.
+//! A TCP proxy that stops a conversation at a chosen point, so that a process can be ended exactly there; that hangs up; that counts.
 //!
 //! A conversation is counted in exchanges: what the client sends after the server has spoken begins the next one. That is a
 //! statement for MySQL, a request for HTTP.
@@ -8,6 +8,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread,
@@ -31,6 +32,9 @@ pub struct Proxy {
 struct State {
     inner: Mutex<Inner>,
     changed: Condvar,
+    clients: Mutex<Vec<TcpStream>>,
+    /// All that there ever were, each connection's counted by itself.
+    exchanges: AtomicUsize,
 }
 
 struct Inner {
@@ -51,7 +55,8 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         let inner = Inner { exchanges: 0, server_spoke: true, cut: None, reached: None };
-        let state = Arc::new(State { inner: Mutex::new(inner), changed: Condvar::new() });
+        let (inner, changed) = (Mutex::new(inner), Condvar::new());
+        let state = Arc::new(State { inner, changed, clients: Mutex::default(), exchanges: AtomicUsize::new(0) });
         let shared = Arc::clone(&state);
         // Until the test run ends, which is soon.
         thread::spawn(move || {
@@ -70,6 +75,23 @@ impl Proxy {
         let mut inner = self.state.lock();
         *inner = Inner { exchanges: 0, server_spoke: true, cut: Some((exchange, cut)), reached: Some(reached) };
         hears
+    }
+
+    /// Ends every connection that there is.
+    ///
+    /// # Panics
+    /// Not by itself.
+    pub fn hang_up(&self) {
+        for client in self.state.clients.lock().unwrap().drain(..) {
+            // One that has ended already cannot be ended again.
+            let _ = client.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// How many exchanges there were so far, on all connections.
+    #[must_use]
+    pub fn exchanges(&self) -> usize {
+        self.state.exchanges.load(Ordering::Relaxed)
     }
 
     /// Lets everything through again.
@@ -112,13 +134,18 @@ impl Inner {
 }
 
 fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
+    state.clients.lock().unwrap().extend(client.try_clone());
+    let was_answered = Arc::new(AtomicBool::new(true));
     for (from, to, from_client) in [(client, server, true), (server, client, false)] {
         let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
         let _ = (from.set_nodelay(true), to.set_nodelay(true));
-        let state = Arc::clone(state);
+        let (state, was_answered) = (Arc::clone(state), Arc::clone(&was_answered));
         thread::spawn(move || {
             let mut buffer = vec![0; 65536];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
+                if was_answered.swap(!from_client, Ordering::Relaxed) && from_client {
+                    state.exchanges.fetch_add(1, Ordering::Relaxed);
+                }
                 if !state.pass(from_client) || to.write_all(&buffer[..length]).is_err() {
                     break;
                 }

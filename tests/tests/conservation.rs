@@ -153,22 +153,23 @@ async fn work(shop: Arc<Shop>) {
 /// Cuts everybody's connections but its own, again and again.
 async fn cut_connections(shop: Arc<Shop>) {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
-    let pool = mysql.pool().await.unwrap();
     let others = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
                   WHERE user = 'souk' AND id <> CONNECTION_ID() AND info IS NOT NULL";
     while !shop.is_over() {
         tokio::time::sleep(Duration::from_millis(20 + ambient.below(100))).await;
-        let ids: Vec<i64> = sqlx::query_scalar(others).fetch_all(pool).await.unwrap();
+        let ids: Vec<i64> =
+            sqlx::query_scalar(others).fetch_all(&mut *mysql.connection().await.unwrap()).await.unwrap();
         if let Some(id) = ids.first() {
             // One that is gone already cannot be cut.
-            let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"))).execute(pool).await;
+            let kill = sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"));
+            let _ = sqlx::raw_sql(kill).execute(&mut *mysql.connection().await.unwrap()).await;
         }
     }
 }
 
 /// Looks at everything at one moment. How many orders there were.
 async fn check(mysql: &Mysql, shop: &Shop) -> Option<i64> {
-    let mut connection = Box::pin(mysql.pool().await.unwrap().acquire()).await.ok()?;
+    let mut connection = mysql.connection().await.ok()?;
     sqlx::raw_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT").execute(&mut *connection).await.ok()?;
     let mut balance = Vec::new();
     for product in &shop.products {

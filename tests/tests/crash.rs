@@ -89,7 +89,7 @@ async fn let_leases_expire(mysql: &Mysql) {
         "UPDATE idempotency_keys SET leased_until = '2000-01-01' WHERE leased_until IS NOT NULL",
         "UPDATE outbox SET available_at = '2000-01-01' WHERE sent_at IS NULL",
     ] {
-        sqlx::query(statement).execute(mysql.pool().await.unwrap()).await.unwrap();
+        sqlx::query(statement).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
     }
 }
 
@@ -129,7 +129,7 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
         assert_eq!(product["stock"], STOCK - 2, "{death}");
         let count = "SELECT COUNT(*) AS count FROM order_items WHERE product_id = ?";
         let product: Uuid = buyer.product.parse().unwrap();
-        let row = sqlx::query(count).bind(product).fetch_one(mysql.pool().await.unwrap()).await.unwrap();
+        let row = sqlx::query(count).bind(product).fetch_one(&mut *mysql.connection().await.unwrap()).await.unwrap();
         assert_eq!(row.try_get::<i64, _>("count").unwrap(), 1, "{death}");
         orders.push((death, order["id"].as_str().unwrap().to_owned()));
     }
@@ -140,7 +140,7 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
     for (death, order) in &orders {
         let _ = aws::wait_for_mail(&email, order);
         let queues = sqlx::query_scalar("SELECT queue FROM outbox WHERE envelope LIKE ? ORDER BY queue");
-        let queues = queues.bind(format!("%{order}%")).fetch_all(mysql.pool().await.unwrap()).await;
+        let queues = queues.bind(format!("%{order}%")).fetch_all(&mut *mysql.connection().await.unwrap()).await;
         let queues: Vec<String> = queues.unwrap();
         assert_eq!(queues, ["email", "notification"], "{death}");
     }

@@ -92,7 +92,7 @@ async fn progress(mysql: &Mysql, ids: &[Uuid]) -> (i64, i64) {
                 list.push_bind(*id);
             }
             query.push(")");
-            let row = query.build().persistent(false).fetch_one(mysql.pool().await.unwrap()).await.unwrap();
+            let row = query.build().persistent(false).fetch_one(&mut *mysql.connection().await.unwrap()).await.unwrap();
             *count += row.try_get::<i64, _>("count").unwrap();
         }
     }

@@ -27,6 +27,15 @@ fn the_template_says_what_the_contract_says() {
     assert_eq!(drift(&Template::read()), Vec::<Drift>::new());
 }
 
+/// Whoever reads it may change the shape of MySQL: what serves requests must not.
+#[test]
+fn only_migrations_may_read_the_secret_of_the_first_user_of_mysql() {
+    let functions = Template::read().functions().unwrap();
+    let reads = |(_, resource): &(String, String)| resource.contains("/mysql-admin") || resource.contains("/*");
+    let readers = functions.iter().filter(|(_, function)| function.declared.grants.iter().any(reads));
+    assert_eq!(readers.map(|(name, _)| name).collect::<Vec<_>>(), ["migrate"]);
+}
+
 #[test]
 fn openapi_json_is_what_the_contract_says() {
     let written = fs::read_to_string(repository().join("openapi.json")).unwrap();
@@ -232,6 +241,7 @@ fn expected_value(variable: &str) -> String {
             match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 ["souk", store, "endpoint"] => parameter(&format!("{store}/endpoint")),
                 ["souk", store, "secret"] => format!("!Sub souk/${{Stage}}/{store}"),
+                ["souk", store, user, "secret"] => format!("!Sub souk/${{Stage}}/{store}-{user}"),
                 ["souk", queue, "dead", "letter", "queue", "url"] => {
                     format!("!Ref {}DeadLetterQueue", tests::declared::pascal(queue))
                 }

@@ -109,7 +109,7 @@ async fn by_sql(mysql: &Mysql, after: Uuid) -> Sum {
          AS checksum FROM products WHERE deleted_at IS NULL AND id > ?"
     );
     let query = sqlx::query(sqlx::AssertSqlSafe(statement)).bind(after);
-    let row = query.fetch_one(mysql.pool().await.unwrap()).await.unwrap();
+    let row = query.fetch_one(&mut *mysql.connection().await.unwrap()).await.unwrap();
     Sum { count: row.get::<i64, _>("count").try_into().unwrap(), checksum: row.get("checksum") }
 }
 
@@ -252,7 +252,7 @@ fn some(reply: Streamed, lines: usize) -> (Vec<Uuid>, BufReader<Streamed>) {
 async fn running(mysql: &Mysql) -> Vec<u64> {
     let query =
         sqlx::query("SELECT id FROM information_schema.processlist WHERE info LIKE ? AND id <> CONNECTION_ID()");
-    let rows = query.bind(QUERY).fetch_all(mysql.pool().await.unwrap()).await.unwrap();
+    let rows = query.bind(QUERY).fetch_all(&mut *mysql.connection().await.unwrap()).await.unwrap();
     rows.iter()
         .map(|row| row.try_get::<u64, _>(0).unwrap_or_else(|_| row.get::<i64, _>(0).try_into().unwrap()))
         .collect()
@@ -350,7 +350,7 @@ async fn a_store_that_fails_midway_is_told_and_the_rest_comes_after_it() {
         // Nobody reads on, so it is in the middle of its query now.
         let [connection] = running(&mysql).await[..] else { panic!("not exactly one export") };
         let statement = sqlx::AssertSqlSafe(format!("KILL {kill} {connection}"));
-        sqlx::raw_sql(statement).execute(mysql.pool().await.unwrap()).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
 
         let first = read(media_type, start.chain(reply));
         let Ending::Broken { problem, after } = &first.ending else { panic!("it ends with {:?}", first.ending) };

@@ -73,8 +73,7 @@ struct OwnRedis {
 impl OwnRedis {
     fn start(port: u16) -> Self {
         let id = shared::environment::required("SOUK_REDIS_SECRET").unwrap();
-        let secret = aws::json_call("secretsmanager", "secretsmanager.GetSecretValue", &json!({ "SecretId": id }));
-        let secret: Value = serde_json::from_str(secret["SecretString"].as_str().unwrap()).unwrap();
+        let secret = aws::secret(&id);
         let password = secret["password"].as_str().unwrap();
         let mut process =
             Command::new("redis-server").arg("-").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -227,7 +226,7 @@ async fn while_sqs_does_not_answer_orders_succeed_and_afterwards_their_mails_arr
 /// How many messages of these orders are in the outbox and not sent.
 async fn unsent(mysql: &Mysql, orders: &[String]) -> usize {
     let envelopes = sqlx::query_scalar("SELECT envelope FROM outbox WHERE sent_at IS NULL");
-    let envelopes: Vec<String> = envelopes.fetch_all(mysql.pool().await.unwrap()).await.unwrap();
+    let envelopes: Vec<String> = envelopes.fetch_all(&mut *mysql.connection().await.unwrap()).await.unwrap();
     envelopes.iter().filter(|envelope| orders.iter().any(|order| envelope.contains(order))).count()
 }
 
@@ -288,14 +287,15 @@ async fn connections_that_mysql_closed_fail_no_request() {
     let _ = place(&product).expect(201);
 
     let mysql: Mysql = Stage::get().resource();
-    let pool = mysql.pool().await.unwrap();
+    let mut connection = mysql.connection().await.unwrap();
     let others =
         "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE user = 'souk' AND id <> CONNECTION_ID()";
-    let ids: Vec<i64> = sqlx::query_scalar(others).fetch_all(pool).await.unwrap();
+    let ids: Vec<i64> = sqlx::query_scalar(others).fetch_all(&mut *connection).await.unwrap();
     assert!(!ids.is_empty(), "the functions hold connections");
     for id in ids {
         // One that is gone already cannot be closed again.
-        let _ = sqlx::raw_sql(sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"))).execute(pool).await;
+        let kill = sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"));
+        let _ = sqlx::raw_sql(kill).execute(&mut *connection).await;
     }
     // As long as a connection is trusted without a ping.
     std::thread::sleep(Duration::from_millis(1100));

@@ -3,20 +3,24 @@
 use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
-use shared::{ambient::Ambient, store::Mysql};
-use sqlx::{MySqlPool, Row};
+use shared::ambient::Ambient;
+use sqlx::{
+    MySqlPool, Row,
+    mysql::{MySqlConnectOptions, MySqlDatabaseError},
+};
 use tests::{Stage, aws, function::Function, stack::Stack, template};
 
 /// A new database, and the variable that leads a function to it.
 async fn database() -> (MySqlPool, [(&'static str, String); 1]) {
-    let mysql: Mysql = Stage::get().resource();
-    let pool = mysql.pool().await.unwrap();
-    let name = format!("souk_{}", Ambient::system().id().simple());
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(pool).await.unwrap();
-    let options = (*pool.connect_options()).clone().database(&name);
     let endpoint = shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
+    let secret = aws::secret(&shared::environment::required("SOUK_MYSQL_ADMIN_SECRET").unwrap());
+    let options: MySqlConnectOptions = endpoint.parse().unwrap();
+    let options = options.username(secret["username"].as_str().unwrap()).password(secret["password"].as_str().unwrap());
+    let name = format!("souk_{}", Ambient::system().id().simple());
+    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(create).execute(&MySqlPool::connect_lazy_with(options.clone())).await.unwrap();
     let (server, _) = endpoint.rsplit_once('/').unwrap();
-    (MySqlPool::connect_lazy_with(options), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
+    (MySqlPool::connect_lazy_with(options.database(&name)), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
 }
 
 /// The migrations that were applied: number and whether it went well.
@@ -91,6 +95,52 @@ async fn older_code_leaves_alone_what_newer_code_has_done() {
     }
 }
 
+/// What the server answers who may not do something.
+const DENIED: [u16; 3] = [1044, 1142, 1227];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_user_of_functions_may_read_and_write_rows_and_nothing_else() {
+    let (admin, [endpoint]) = database().await;
+    let (user, secret) = ("functions_of_a_test", "souk/local/test-functions");
+    aws::put_secret(secret, &json!({ "username": user, "password": "it's \\ quoted" }));
+    let environment = [endpoint, ("SOUK_MYSQL_SECRET", secret.to_owned())];
+    let migrated = Function::start("migrate", &environment).invoke(&json!({}));
+    assert_eq!(migrated["migrations"], files());
+
+    let options = (*admin.connect_options()).clone().username(user).password("it's \\ quoted");
+    let functions = MySqlPool::connect_lazy_with(options.clone());
+    for statement in [
+        "INSERT INTO processed_messages (consumer, message_id, leased_until) VALUES ('x', REPEAT('0', 16), NOW())",
+        "UPDATE processed_messages SET done_at = NOW()",
+        "SELECT * FROM processed_messages",
+        "DELETE FROM processed_messages",
+    ] {
+        sqlx::raw_sql(statement).execute(&functions).await.unwrap();
+    }
+    for statement in [
+        "CREATE TABLE x (id INT)",
+        "ALTER TABLE orders ADD x INT",
+        "CREATE INDEX x ON orders (status)",
+        "TRUNCATE TABLE orders",
+        "DROP TABLE orders",
+        "SELECT * FROM souk.orders",
+        "SELECT * FROM mysql.user",
+        "CREATE USER x",
+    ] {
+        let refusal = sqlx::raw_sql(statement).execute(&functions).await.unwrap_err();
+        let number = refusal.as_database_error().unwrap().downcast_ref::<MySqlDatabaseError>().number();
+        assert!(DENIED.contains(&number), "{statement}: {refusal}");
+    }
+
+    // One whose password is not the secret's is given it.
+    let alter = format!("ALTER USER {user} IDENTIFIED BY 'another'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&admin).await.unwrap();
+    let connect = || Box::pin(MySqlPool::connect_with(options.clone()));
+    assert!(connect().await.is_err());
+    assert_eq!(Function::start("migrate", &environment).invoke(&json!({})), migrated);
+    assert!(connect().await.is_ok());
+}
+
 /// A stack like the app's: a function that migrates, and something that needs what it has done.
 fn stack(endpoint: &str, release: &str) -> String {
     let variable = |name: &'static str| shared::environment::required(name).unwrap();
@@ -102,6 +152,7 @@ fn stack(endpoint: &str, release: &str) -> String {
             "Code": { "S3Bucket": BUCKET, "S3Key": KEY },
             "Environment": { "Variables": {
                 "SOUK_MYSQL_ENDPOINT": endpoint, "SOUK_MYSQL_SECRET": variable("SOUK_MYSQL_SECRET"),
+                "SOUK_MYSQL_ADMIN_SECRET": variable("SOUK_MYSQL_ADMIN_SECRET"),
                 "SOUK_MONGODB_ENDPOINT": variable("SOUK_MONGODB_ENDPOINT"),
                 "SOUK_MONGODB_SECRET": variable("SOUK_MONGODB_SECRET"),
                 "POWERTOOLS_SERVICE_NAME": "souk", "POWERTOOLS_LOG_LEVEL": "INFO", "SOUK_STAGE": "local",

@@ -184,6 +184,7 @@ fn the_stores_stack_is_created_changed_and_deleted() {
             "FunctionsToMysqlProxy",
             "FunctionsToRedis",
             "MongodbSecretRotation",
+            "MysqlAdminSecretRotation",
             "MysqlEndpointParameter", // it says where the proxy is
             "MysqlProxy",
             "MysqlProxyTarget",
@@ -208,7 +209,7 @@ fn the_stores_stack_is_created_changed_and_deleted() {
     let expected: BTreeSet<String> =
         parameters.filter(|name| *name != "mysql/endpoint").map(|name| format!("/souk/drill/{name}")).collect();
     assert_eq!(parameters_of_drill(), expected);
-    for name in ["mysql", "mongodb", "redis"] {
+    for name in ["mysql", "mysql-admin", "mongodb", "redis"] {
         let secret = secret_of_drill(name);
         assert!(secret["username"].is_string() && secret["password"].is_string(), "{name}");
     }
@@ -226,7 +227,7 @@ fn the_stores_stack_is_created_changed_and_deleted() {
     assert_eq!(stack.wait(), "gone", "{}", stack.events());
     assert_eq!(parameters_of_drill(), BTreeSet::new());
     // Kept on purpose, for whoever restores a snapshot.
-    for name in ["mysql", "mongodb", "mac-key"] {
+    for name in ["mysql", "mysql-admin", "mongodb", "mac-key"] {
         let body = json!({ "SecretId": format!("souk/drill/{name}"), "ForceDeleteWithoutRecovery": true });
         let _ = aws::json_call("secretsmanager", "secretsmanager.DeleteSecret", &body);
     }

@@ -270,7 +270,7 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     for message in &messages {
         let expire =
             "UPDATE processed_messages SET leased_until = '2000-01-01' WHERE message_id = ? AND done_at IS NULL";
-        sqlx::query(expire).bind(message.id).execute(mysql.pool().await.unwrap()).await.unwrap();
+        sqlx::query(expire).bind(message.id).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
     }
     let heir = Function::start("on-email", &own);
     queue.drain(Duration::from_mins(1), async |batch| heir.invoke(&event(batch))).await;

@@ -72,7 +72,7 @@ fn wait_for(id: &str) -> Value {
 
 async fn rows(mysql: &Mysql, query: String) -> Vec<MySqlRow> {
     let query = sqlx::query(sqlx::AssertSqlSafe(query));
-    query.fetch_all(mysql.pool().await.unwrap()).await.unwrap()
+    query.fetch_all(&mut *mysql.connection().await.unwrap()).await.unwrap()
 }
 
 fn number(row: &MySqlRow, name: &str) -> u64 {
@@ -234,7 +234,7 @@ async fn status(mysql: &Mysql, id: Uuid) -> Status {
 /// As if so much time had passed that whoever died is not waited for any more.
 async fn let_lease_expire(mysql: &Mysql, id: Uuid) {
     let statement = "UPDATE reports SET leased_until = '2000-01-01' WHERE id = ? AND leased_until IS NOT NULL";
-    sqlx::query(statement).bind(id).execute(mysql.pool().await.unwrap()).await.unwrap();
+    sqlx::query(statement).bind(id).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -300,7 +300,7 @@ async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten()
     for (id, hours) in [(young, 1), (abandoned, 3), (old, 24 * 31)] {
         let age = format!("UPDATE reports SET created_at = created_at - INTERVAL {hours} HOUR WHERE id = ?");
         let age = sqlx::query(sqlx::AssertSqlSafe(age)).bind(id);
-        age.execute(mysql.pool().await.unwrap()).await.unwrap();
+        age.execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
     }
     // What is to be sent of them is not sent: the relay leaves it to whoever asked, for half a minute.
     let relayed = aws::invoke("outbox-relay", &json!({}));

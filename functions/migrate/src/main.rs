@@ -1,4 +1,4 @@
-//! Brings MySQL and MongoDB to the shape that this release expects.
+//! Brings MySQL and MongoDB to the shape that this release expects, and lets the functions in to MySQL.
 //!
 //! A deployment invokes it as a custom resource and waits for it; invoked by hand, with any event, it does the same.
 

@@ -4,11 +4,19 @@ use anyhow::Result;
 use serde_json::json;
 
 use crate::aws::Aws;
-use crate::stage::{GOOGLE_CLIENT_ID, MAC_KEY, SENDER, SENDER_ADDRESS, Stage, parameter_name, secret_name};
+use crate::stage::{
+    GOOGLE_CLIENT_ID, MAC_KEY, MYSQL_ADMIN, SENDER, SENDER_ADDRESS, Stage, parameter_name, secret_name,
+};
 
 /// Writes all of it; returns what the template reads of it while it is deployed.
 pub fn write(stage: &Stage, aws: &Aws) -> Result<Vec<(String, String)>> {
-    for (name, store) in [("mysql", &stage.mysql), ("mongodb", &stage.mongodb), ("redis", &stage.redis)] {
+    let stores = [
+        ("mysql", &stage.mysql),
+        (MYSQL_ADMIN, &stage.mysql_admin),
+        ("mongodb", &stage.mongodb),
+        ("redis", &stage.redis),
+    ];
+    for (name, store) in stores {
         aws.put_secret(&secret_name(name), &store.secret())?;
     }
     aws.put_secret(&secret_name(MAC_KEY), &json!({"key": stage.mac_key}))?;

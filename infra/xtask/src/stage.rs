@@ -29,6 +29,7 @@ pub const ACCESS_KEY_ID: &str = "SOUKLOCALSTAGE";
 
 /// Secrets, by what they hold.
 pub const MAC_KEY: &str = "mac-key";
+pub const MYSQL_ADMIN: &str = "mysql-admin";
 pub const TOKEN_SIGNING_KEY: &str = "token-signing-key";
 
 pub const SENDER: &str = "Souk <no-reply@souk.example>";
@@ -108,6 +109,8 @@ pub struct Stage {
     pub dir: PathBuf,
     pub ports: Ports,
     pub mysql: Store,
+    /// MySQL for migrations, which may change its shape and let others in.
+    pub mysql_admin: Store,
     pub mongodb: Store,
     pub redis: Store,
     /// Redis for the authorizer, which may do nothing there but read what was revoked.
@@ -154,6 +157,11 @@ impl Stage {
             "mongodb://127.0.0.1:{}/souk?directConnection=true&retryWrites=false&authSource=admin",
             ports.mongodb
         );
+        let mysql = Store::choose("SOUK_MYSQL_URL", settings.mysql_url.as_deref(), mysql, "souk", passwords.mysql)?;
+        let mut mysql_admin = mysql.clone();
+        if !mysql.is_external {
+            (mysql_admin.username, mysql_admin.password) = ("admin".to_owned(), passwords.mysql_admin);
+        }
         let redis = format!("redis://127.0.0.1:{}/0", ports.redis);
         let redis = Store::choose("SOUK_REDIS_URL", settings.redis_url.as_deref(), redis, "default", passwords.redis)?;
         let mut revocation = redis.clone();
@@ -164,7 +172,8 @@ impl Stage {
             workspace: workspace.clone(),
             dir,
             ports,
-            mysql: Store::choose("SOUK_MYSQL_URL", settings.mysql_url.as_deref(), mysql, "souk", passwords.mysql)?,
+            mysql,
+            mysql_admin,
             mongodb: Store::choose(
                 "SOUK_MONGODB_URI",
                 settings.mongodb_uri.as_deref(),
@@ -246,6 +255,7 @@ impl Stage {
         }
         let others = [
             ("SOUK_STAGE", Some(STAGE.to_owned())),
+            ("SOUK_MYSQL_ADMIN_SECRET", Some(secret_name(MYSQL_ADMIN))),
             ("SOUK_MAC_SECRET", Some(secret_name(MAC_KEY))),
             ("SOUK_TOKEN_SIGNING_SECRET", Some(secret_name(TOKEN_SIGNING_KEY))),
             ("SOUK_TOKEN_PUBLIC_KEYS", keys::key_set(self)),
@@ -293,6 +303,7 @@ impl Stage {
 /// Made once per stage and kept: data directories were set up with them.
 struct Passwords {
     mysql: String,
+    mysql_admin: String,
     mongodb: String,
     redis: String,
     authorizer: String,
@@ -310,14 +321,21 @@ impl Passwords {
         let broken = || format!("{} is damaged: run `cargo xtask down --purge`", path.display());
         let mut all: Value = serde_json::from_str(&fs::read_to_string(path)?).with_context(broken)?;
         // A stage may be older than these; no data directory depends on them.
-        if all.is_object() && (all["authorizer"].is_null() || all["macKey"].is_null()) {
-            all["authorizer"] = json!(files::random_secret()?);
-            all["macKey"] = json!(files::random_key()?);
+        let newer = [
+            ("authorizer", files::random_secret()?),
+            ("macKey", files::random_key()?),
+            ("mysqlAdmin", files::random_secret()?),
+        ];
+        if all.is_object() && newer.iter().any(|(name, _)| all[name].is_null()) {
+            for (name, value) in newer {
+                all[name] = if all[name].is_null() { json!(value) } else { all[name].take() };
+            }
             files::write_private(path, &all.to_string())?;
         }
         let one = |name: &str| all[name].as_str().map(str::to_owned).with_context(broken);
         Ok(Self {
             mysql: one("mysql")?,
+            mysql_admin: one("mysqlAdmin")?,
             mongodb: one("mongodb")?,
             redis: one("redis")?,
             authorizer: one("authorizer")?,

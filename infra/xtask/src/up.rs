@@ -17,7 +17,7 @@ use crate::progress::{say, step};
 use crate::requirements;
 use crate::seed::{self, SEEDED_PASSWORD};
 use crate::servers;
-use crate::stage::{Stage, Urls};
+use crate::stage::{MYSQL_ADMIN, Stage, Urls, secret_name};
 use crate::tools::Tools;
 
 /// How long the first request may take.
@@ -79,9 +79,10 @@ fn answers(stage: &Stage, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// A server that the person brought may refuse: better said now than by a deployment that fails.
+/// A server that the person brought may refuse: better said now than by a deployment that fails. MySQL is asked as the user of migrations,
+/// which make the other one.
 fn ping(stage: &Stage) -> Result<()> {
-    let output = seed::tools(stage).arg("ping").output()?;
+    let output = seed::tools(stage).arg("ping").env("SOUK_MYSQL_SECRET", secret_name(MYSQL_ADMIN)).output()?;
     if !output.status.success() {
         let log = String::from_utf8_lossy(&output.stderr);
         bail!(

@@ -67,7 +67,7 @@ pub async fn claim(
     .bind(claim.token)
     .bind(now + LEASE)
     .bind(now)
-    .execute(mysql.pool().await?)
+    .execute(&mut *mysql.connection().await?)
     .await?;
     if inserted.rows_affected() == 1 {
         return Ok(Outcome::Claimed(claim));
@@ -88,7 +88,7 @@ async fn existing(
     )
     .bind(claim.user_id)
     .bind(&claim.key)
-    .fetch_optional(mysql.pool().await?)
+    .fetch_optional(&mut *mysql.connection().await?)
     .await?;
     // Released between the two statements: the client's next try will find it free.
     let Some(row) = row else { return Ok(Outcome::InProgress) };
@@ -108,7 +108,7 @@ async fn existing(
     .bind(claim.user_id)
     .bind(&claim.key)
     .bind(now)
-    .execute(mysql.pool().await?)
+    .execute(&mut *mysql.connection().await?)
     .await?;
     Ok(if taken_over.rows_affected() == 1 { Outcome::Claimed(claim) } else { Outcome::InProgress })
 }
@@ -154,7 +154,7 @@ impl Claim {
             .bind(self.user_id)
             .bind(&self.key)
             .bind(self.token)
-            .execute(mysql.pool().await?)
+            .execute(&mut *mysql.connection().await?)
             .await?;
         Ok(())
     }

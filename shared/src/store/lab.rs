@@ -13,8 +13,10 @@ const TTL: Duration = Duration::from_mins(1);
 /// When the store does not answer.
 #[tracing::instrument(name = "lab.find_slowly", skip_all)]
 pub async fn find_slowly(mysql: &Mysql, pause: Duration) -> Result<i64, StoreError> {
-    let found =
-        sqlx::query_scalar("SELECT SLEEP(?) + 42").bind(pause.as_secs_f64()).fetch_one(mysql.pool().await?).await?;
+    let found = sqlx::query_scalar("SELECT SLEEP(?) + 42")
+        .bind(pause.as_secs_f64())
+        .fetch_one(&mut *mysql.connection().await?)
+        .await?;
     Ok(found)
 }
 
@@ -44,7 +46,7 @@ pub async fn set(redis: &Redis, key: Key, value: i64) -> Result<(), StoreError> 
 pub async fn mysql_connections(mysql: &Mysql) -> Result<i64, StoreError> {
     let query =
         "SELECT COUNT(*) FROM information_schema.processlist WHERE user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1)";
-    Ok(sqlx::query_scalar(query).fetch_one(mysql.pool().await?).await?)
+    Ok(sqlx::query_scalar(query).fetch_one(&mut *mysql.connection().await?).await?)
 }
 
 /// How many connections there are to Redis, this one included.

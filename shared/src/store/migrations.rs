@@ -12,7 +12,7 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Mongodb, Mysql, StoreError, notifications, users::ADMINS_GUARD};
+use super::{Mongodb, MysqlAdmin, StoreError, notifications, users::ADMINS_GUARD};
 
 /// Name and text of each file in `migrations/`, in order.
 const FILES: &[(&str, &str)] = &[
@@ -27,14 +27,14 @@ const FILES: &[(&str, &str)] = &[
 /// How long one migration waits for another, in seconds: less than the function's time limit.
 const LOCK_SECONDS: u32 = 240;
 
-/// Applies what is missing in MySQL. Safe to run twice, and by two at once: one waits for the other.
+/// Lets functions in to MySQL, and applies what is missing there. Safe to run twice, and by two at once: one waits for the other.
 ///
 /// # Errors
 /// When the database cannot be reached, another migration takes too long, or an applied one is not the one in this code.
 #[tracing::instrument(name = "migrations.mysql", skip_all)]
-pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
+pub async fn mysql(mysql: &MysqlAdmin) -> Result<usize, StoreError> {
     // One connection for all of it: the lock is the connection's, and goes with it.
-    let mut connection = Box::pin(mysql.pool().await?.acquire()).await?;
+    let mut connection = mysql.connection().await?;
     // Not sqlx's own lock: it waits for ever, and MariaDB takes a negative time for none at all.
     let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('migrations of ', DATABASE()), ?)")
         .bind(LOCK_SECONDS)
@@ -44,11 +44,16 @@ pub async fn mysql(mysql: &Mysql) -> Result<usize, StoreError> {
         let cause = "another migration has been under way for too long".into();
         return Err(StoreError::Failed { store: "MySQL", cause });
     }
-    let result = apply(&mut connection).await;
+    let result = prepare(mysql, &mut connection).await;
     let release = sqlx::query("SELECT RELEASE_LOCK(CONCAT('migrations of ', DATABASE()))");
     // What is not released ends with the connection.
     let _ = release.execute(&mut *connection).await;
     result.map(|()| FILES.len())
+}
+
+async fn prepare(mysql: &MysqlAdmin, connection: &mut MySqlConnection) -> Result<(), StoreError> {
+    mysql.let_application_in(connection).await?;
+    apply(connection).await
 }
 
 async fn apply(connection: &mut MySqlConnection) -> Result<(), StoreError> {

@@ -8,10 +8,12 @@ pub mod cache;
 pub mod idempotency;
 pub mod lab;
 mod limiter;
+mod login;
 pub mod login_codes;
 pub mod migrations;
 mod mongodb;
 mod mysql;
+mod mysql_admin;
 pub mod notifications;
 pub mod orders;
 pub mod outbox;
@@ -32,6 +34,7 @@ pub use self::{
     limiter::{Counted, Limiter},
     mongodb::Mongodb,
     mysql::{Contention, Mysql, retry_contention},
+    mysql_admin::MysqlAdmin,
     redis::Redis,
 };
 use crate::error::ApiError;
@@ -45,9 +48,12 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// A store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It does not answer, or cannot be logged in to. Worth repeating.
+    /// It does not answer. Worth repeating.
     #[error("{store} is unavailable: {cause}")]
     Unavailable { store: &'static str, cause: Cause },
+    /// It does not take the credentials: they were changed, or are wrong. Worth repeating, since the secret is then read again.
+    #[error("{store} refuses the credentials: {cause}")]
+    Refused { store: &'static str, cause: Cause },
     /// Others were faster: a deadlock, a lock that was not freed in time. Worth repeating at once.
     #[error("{store} is contended: {cause}")]
     Contended { store: &'static str, cause: Cause },
@@ -59,7 +65,9 @@ pub enum StoreError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::Contended { .. } => Self::unavailable(error),
+            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Contended { .. } => {
+                Self::unavailable(error)
+            }
             StoreError::Failed { .. } => Self::internal(error),
         }
     }

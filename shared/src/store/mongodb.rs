@@ -1,7 +1,10 @@
 //! The MongoDB connection: DocumentDB 5.0 in AWS, a MongoDB-compatible server on the local stage.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -9,14 +12,14 @@ use mongodb::{
     Client, Database,
     bson::{Binary, DateTime, Uuid as BsonUuid, doc, spec::BinarySubtype},
     error::{CommandError, Error, ErrorKind, WriteFailure},
+    event::{EventHandler, cmap::CmapEvent},
     options::{ClientOptions, Credential},
 };
 use secrecy::ExposeSecret;
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{StoreError, TRUSTED_IDLE};
+use super::{StoreError, TRUSTED_IDLE, login::Login};
 use crate::{
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
@@ -28,14 +31,18 @@ const STORE: &str = "MongoDB";
 const DUPLICATE_KEY: i32 = 11000;
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a connection is checked before a request does without: the first may be broken, the next given up because another was refused.
+const CHECKS: u32 = 3;
 
 /// The document store: users, sessions, notifications.
 #[derive(Clone)]
 pub struct Mongodb {
     endpoint: Arc<str>,
     secret: Secret,
-    database: Arc<OnceCell<Database>>,
+    login: Arc<Login<Database>>,
     used_at: Arc<Mutex<Option<Instant>>>,
+    /// The driver gave up its connections, because one broke or was refused.
+    was_lost: Arc<AtomicBool>,
 }
 
 impl Resource for Mongodb {
@@ -50,8 +57,9 @@ impl Resource for Mongodb {
         Ok(Self {
             endpoint: environment::required("SOUK_MONGODB_ENDPOINT")?.into(),
             secret: Secret::new(&opener.aws, environment::required("SOUK_MONGODB_SECRET")?),
-            database: Arc::default(),
+            login: Arc::default(),
             used_at: Arc::default(),
+            was_lost: Arc::default(),
         })
     }
 
@@ -66,47 +74,58 @@ impl Mongodb {
     /// The database, on a connection that was used just now or is checked.
     ///
     /// # Errors
-    /// When the credentials cannot be had, or the endpoint is not a MongoDB connection string.
-    pub async fn database(&self) -> Result<&Database, StoreError> {
-        let database = self.client().await?;
-        if self.has_rested() {
-            // Where this fails, the driver drops the connection, and what comes next gets a new one.
-            let _ = database.run_command(doc! { "ping": 1 }).await;
+    /// When the credentials cannot be had, the endpoint is not a MongoDB connection string, or a connection that is checked does not answer.
+    pub async fn database(&self) -> Result<Database, StoreError> {
+        if self.is_trusted() {
+            return self.login.client(|_| self.log_in()).await;
         }
+        let database = self.login.attempt(|_| self.log_in(), |database| Box::pin(checked(database))).await?;
+        self.was_lost.store(false, Ordering::Relaxed);
+        *self.used_at() = Some(Instant::now());
         Ok(database)
     }
 
-    /// Whether the connection was used before, and not just now. Counts as a use.
-    fn has_rested(&self) -> bool {
-        let now = Instant::now();
-        let used_at = self.used_at.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
-        used_at.is_some_and(|used_at| now - used_at > TRUSTED_IDLE)
+    /// Whether the connection was used just now, or never, and none was lost since. Counts as a use.
+    fn is_trusted(&self) -> bool {
+        let (mut used_at, now) = (self.used_at(), Instant::now());
+        let has_rested = used_at.is_some_and(|used_at| now - used_at > TRUSTED_IDLE);
+        let is_trusted = !has_rested && !self.was_lost.load(Ordering::Relaxed);
+        if is_trusted {
+            *used_at = Some(now);
+        }
+        is_trusted
     }
 
-    /// The client's database; made at first use.
-    async fn client(&self) -> Result<&Database, StoreError> {
-        self.database
-            .get_or_try_init(async || {
-                let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
-                let mut options = ClientOptions::parse(&*self.endpoint).await?;
-                if !credentials.username.is_empty() {
-                    let source = options.credential.as_ref().and_then(|credential| credential.source.clone());
-                    options.credential = Some(
-                        Credential::builder()
-                            .username(credentials.username)
-                            .password(credentials.password.expose_secret().to_owned())
-                            .source(source)
-                            .build(),
-                    );
-                }
-                options.server_selection_timeout = Some(SERVER_SELECTION_TIMEOUT);
-                options.connect_timeout = Some(CONNECT_TIMEOUT);
-                options.max_pool_size = Some(environment::concurrency());
-                options.retry_writes = Some(false); // DocumentDB has none
-                let client = Client::with_options(options)?;
-                Ok(client.default_database().unwrap_or_else(|| client.database("souk")))
-            })
-            .await
+    fn used_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.used_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new client's database.
+    async fn log_in(&self) -> Result<Database, StoreError> {
+        let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
+        let mut options = ClientOptions::parse(&*self.endpoint).await?;
+        if !credentials.username.is_empty() {
+            let source = options.credential.as_ref().and_then(|credential| credential.source.clone());
+            options.credential = Some(
+                Credential::builder()
+                    .username(credentials.username)
+                    .password(credentials.password.expose_secret().to_owned())
+                    .source(source)
+                    .build(),
+            );
+        }
+        options.server_selection_timeout = Some(SERVER_SELECTION_TIMEOUT);
+        options.connect_timeout = Some(CONNECT_TIMEOUT);
+        options.max_pool_size = Some(environment::concurrency());
+        options.retry_writes = Some(false); // DocumentDB has none
+        let was_lost = Arc::clone(&self.was_lost);
+        options.cmap_event_handler = Some(EventHandler::callback(move |event| {
+            if matches!(event, CmapEvent::PoolCleared(_)) {
+                was_lost.store(true, Ordering::Relaxed);
+            }
+        }));
+        let client = Client::with_options(options)?;
+        Ok(client.default_database().unwrap_or_else(|| client.database("souk")))
     }
 
     /// Whether the database answers.
@@ -117,6 +136,23 @@ impl Mongodb {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.database().await?.run_command(doc! { "ping": 1 }).await?;
         Ok(())
+    }
+}
+
+/// The database, once it has answered.
+async fn checked(database: Database) -> Result<Database, StoreError> {
+    let mut attempt = 1;
+    loop {
+        match database.run_command(doc! { "ping": 1 }).await.map_err(|error| (attempt, error)) {
+            Ok(_) => return Ok(database),
+            // The driver has dropped that connection, or all of them, and gets a new one.
+            Err((..CHECKS, error))
+                if matches!(*error.kind, ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. }) =>
+            {
+                attempt += 1;
+            }
+            Err((_, error)) => return Err(error.into()),
+        }
     }
 }
 
@@ -165,8 +201,8 @@ impl From<Error> for StoreError {
             ErrorKind::Io(_)
             | ErrorKind::ServerSelection { .. }
             | ErrorKind::ConnectionPoolCleared { .. }
-            | ErrorKind::Authentication { .. }
             | ErrorKind::DnsResolve { .. } => unavailable(error),
+            ErrorKind::Authentication { .. } => Self::Refused { store: STORE, cause: error.into() },
             _ => Self::Failed { store: STORE, cause: Box::new(error) },
         }
     }

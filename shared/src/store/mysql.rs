@@ -2,14 +2,15 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use secrecy::ExposeSecret;
 use sqlx::{
     MySql, MySqlConnection, Transaction,
     mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions},
+    pool::PoolConnection,
 };
 use time::OffsetDateTime;
-use tokio::sync::OnceCell;
 
-use super::{StoreError, TRUSTED_IDLE};
+use super::{StoreError, TRUSTED_IDLE, login::Login};
 use crate::{
     ambient::Ambient,
     contract::{Grant, Opener, Requirements, Resource, Target},
@@ -28,9 +29,9 @@ const ATTEMPTS: u32 = 6;
 /// One connection per request that the environment serves at once, so that concurrency × pool stays below the database's limit.
 #[derive(Clone)]
 pub struct Mysql {
-    endpoint: MySqlConnectOptions,
+    pub(super) endpoint: MySqlConnectOptions,
     secret: Secret,
-    pool: Arc<OnceCell<MySqlPool>>,
+    login: Arc<Login<MySqlPool>>,
 }
 
 impl Resource for Mysql {
@@ -52,43 +53,59 @@ impl Resource for Mysql {
                 .no_engine_substitution(false)
                 .timezone(None),
             secret: Secret::new(&opener.aws, environment::required("SOUK_MYSQL_SECRET")?),
-            pool: Arc::default(),
+            login: Arc::default(),
         })
     }
 
     async fn warm(&self) {
-        if let Err(error) = self.connect().await {
+        if let Err(error) = self.connection().await {
             tracing::warn!(error = %error, "no MySQL connection yet");
         }
     }
 }
 
 impl Mysql {
-    /// The pool; made at first use.
+    /// The pool, with what its next connections are made with. Made at first use; afterwards it is the same one, so that what is
+    /// connected stays so.
+    async fn log_in(&self, pool: Option<MySqlPool>) -> Result<MySqlPool, StoreError> {
+        let options = self.credentials().await?.apply(self.endpoint.clone());
+        if let Some(pool) = pool {
+            pool.set_connect_options(options);
+            return Ok(pool);
+        }
+        Ok(MySqlPoolOptions::new()
+            .max_connections(environment::concurrency())
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(None)
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move {
+                    if metadata.idle_for > TRUSTED_IDLE {
+                        sqlx::Connection::ping(connection).await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect_lazy_with(options))
+    }
+
+    pub(super) async fn credentials(&self) -> Result<Credentials, StoreError> {
+        self.secret.json().await.map_err(unavailable)
+    }
+
+    /// The same database, logged in to with another secret.
+    pub(super) fn with_secret(&self, secret: Secret) -> Self {
+        Self { endpoint: self.endpoint.clone(), secret, login: Arc::default() }
+    }
+
+    /// A connection. The pool has it back when it is dropped.
     ///
     /// # Errors
-    /// When the credentials cannot be had.
-    pub async fn pool(&self) -> Result<&MySqlPool, StoreError> {
-        self.pool
-            .get_or_try_init(async || {
-                let credentials: Credentials = self.secret.json().await.map_err(unavailable)?;
-                let options = credentials.apply(self.endpoint.clone());
-                Ok(MySqlPoolOptions::new()
-                    .max_connections(environment::concurrency())
-                    .acquire_timeout(ACQUIRE_TIMEOUT)
-                    .idle_timeout(None)
-                    .test_before_acquire(false)
-                    .before_acquire(|connection, metadata| {
-                        Box::pin(async move {
-                            if metadata.idle_for > TRUSTED_IDLE {
-                                sqlx::Connection::ping(connection).await?;
-                            }
-                            Ok(true)
-                        })
-                    })
-                    .connect_lazy_with(options))
-            })
-            .await
+    /// When there is none.
+    pub async fn connection(&self) -> Result<PoolConnection<MySql>, StoreError> {
+        // On the heap, as below: connecting takes a future of some 17 kB.
+        let acquire = |pool: MySqlPool| async move { Ok(Box::pin(pool.acquire()).await?) };
+        self.login.attempt(|pool| self.log_in(pool), acquire).await
     }
 
     /// Begins a transaction. Dropping it rolls it back.
@@ -96,8 +113,8 @@ impl Mysql {
     /// # Errors
     /// When there is no connection.
     pub async fn begin(&self) -> Result<Transaction<'static, MySql>, StoreError> {
-        // On the heap: connecting takes a future of some 17 kB.
-        Ok(Box::pin(self.pool().await?.begin()).await?)
+        let begin = |pool: MySqlPool| async move { Ok(Box::pin(pool.begin()).await?) };
+        self.login.attempt(|pool| self.log_in(pool), begin).await
     }
 
     /// A connection that does not go back to the others: ending with it, whoever drops it ends what it is doing.
@@ -105,7 +122,7 @@ impl Mysql {
     /// # Errors
     /// When there is none.
     pub(super) async fn dedicated(&self) -> Result<MySqlConnection, StoreError> {
-        Ok(Box::pin(self.pool().await?.acquire()).await?.detach())
+        Ok(self.connection().await?.detach())
     }
 
     /// Whether the database answers.
@@ -114,26 +131,24 @@ impl Mysql {
     /// When it does not.
     #[tracing::instrument(name = "mysql.ping", skip_all)]
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(self.pool().await?).await?;
+        sqlx::query("SELECT 1").execute(&mut *self.connection().await?).await?;
         Ok(())
     }
 
     /// Runs a statement that deletes what is older than its one parameter; how many rows it did.
     pub(super) async fn purge(&self, statement: &'static str, older_than: OffsetDateTime) -> Result<u64, StoreError> {
-        let result = sqlx::query(statement).bind(older_than).execute(self.pool().await?).await?;
+        let result = sqlx::query(statement).bind(older_than).execute(&mut *self.connection().await?).await?;
         Ok(result.rows_affected())
-    }
-
-    async fn connect(&self) -> Result<(), StoreError> {
-        Box::pin(self.pool().await?.acquire()).await?;
-        Ok(())
     }
 }
 
 impl Credentials {
     fn apply(&self, options: MySqlConnectOptions) -> MySqlConnectOptions {
-        use secrecy::ExposeSecret;
-        options.username(&self.username).password(self.password.expose_secret())
+        options.username(&self.username).password(self.password())
+    }
+
+    pub(super) fn password(&self) -> &str {
+        self.password.expose_secret()
     }
 }
 
@@ -182,9 +197,11 @@ impl From<sqlx::Error> for StoreError {
         match (&*cause, number) {
             // Lock wait timeout, deadlock.
             (_, Some(1205 | 1213)) => Self::Contended { store, cause },
-            // Too many connections, access denied, shutting down, read-only (a failover), too many connections of a user; the query
-            // or the connection was killed.
-            (_, Some(1040 | 1045 | 1053 | 1203 | 1290 | 1317 | 1927)) => Self::Unavailable { store, cause },
+            // Access denied: to RDS Proxy too, which clients log in to with the same secret.
+            (_, Some(1045)) => Self::Refused { store, cause },
+            // Too many connections, shutting down, read-only (a failover), too many connections of a user; the query or the
+            // connection was killed.
+            (_, Some(1040 | 1053 | 1203 | 1290 | 1317 | 1927)) => Self::Unavailable { store, cause },
             (E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed, _) => {
                 Self::Unavailable { store, cause }
             }

@@ -176,7 +176,7 @@ impl Outbox for Mysql {
         update.push_bind(now);
         push_ids(&mut update, ids.iter().copied());
         update.push(" AND sent_at IS NULL AND locked_by = ").push_bind(worker);
-        update.build().execute(self.pool().await?).await?;
+        update.build().execute(&mut *self.connection().await?).await?;
         Ok(())
     }
 
@@ -195,7 +195,7 @@ impl Outbox for Mysql {
         .bind(shortened(reason))
         .bind(id)
         .bind(worker)
-        .execute(self.pool().await?)
+        .execute(&mut *self.connection().await?)
         .await?;
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Outbox for Mysql {
              ORDER BY available_at LIMIT ?",
         )
         .bind(limit)
-        .fetch_all(self.pool().await?)
+        .fetch_all(&mut *self.connection().await?)
         .await?;
         let mut waiting = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -232,7 +232,7 @@ impl Outbox for Mysql {
             Some(id) => update.push(" WHERE id = ").push_bind(id),
             None => update.push(" WHERE sent_at IS NULL"),
         };
-        Ok(update.build().execute(self.pool().await?).await?.rows_affected())
+        Ok(update.build().execute(&mut *self.connection().await?).await?.rows_affected())
     }
 }
 

@@ -29,13 +29,13 @@ pub enum Outcome {
 /// When the store does not answer.
 #[tracing::instrument(name = "processed_messages.claim", skip_all)]
 pub async fn claim(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime) -> Result<Outcome, StoreError> {
-    let pool = mysql.pool().await?;
+    let mut connection = mysql.connection().await?;
     let inserted =
         sqlx::query("INSERT IGNORE INTO processed_messages (consumer, message_id, leased_until) VALUES (?, ?, ?)")
             .bind(consumer)
             .bind(id)
             .bind(now + LEASE)
-            .execute(pool)
+            .execute(&mut *connection)
             .await?;
     if inserted.rows_affected() == 1 {
         return Ok(Outcome::Claimed);
@@ -48,7 +48,7 @@ pub async fn claim(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime)
     .bind(consumer)
     .bind(id)
     .bind(now)
-    .execute(pool)
+    .execute(&mut *connection)
     .await?;
     if taken_over.rows_affected() == 1 {
         return Ok(Outcome::Claimed);
@@ -57,7 +57,7 @@ pub async fn claim(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime)
         sqlx::query("SELECT done_at IS NOT NULL AS done FROM processed_messages WHERE consumer = ? AND message_id = ?")
             .bind(consumer)
             .bind(id)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *connection)
             .await?;
     let done = done.map(|row| row.try_get("done")).transpose()?;
     Ok(if done == Some(true) { Outcome::Done } else { Outcome::InProgress })
@@ -73,7 +73,7 @@ pub async fn done(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime) 
         .bind(now)
         .bind(consumer)
         .bind(id)
-        .execute(mysql.pool().await?)
+        .execute(&mut *mysql.connection().await?)
         .await?;
     Ok(())
 }
@@ -87,7 +87,7 @@ pub async fn release(mysql: &Mysql, consumer: &str, id: Uuid) -> Result<(), Stor
     sqlx::query("DELETE FROM processed_messages WHERE consumer = ? AND message_id = ? AND done_at IS NULL")
         .bind(consumer)
         .bind(id)
-        .execute(mysql.pool().await?)
+        .execute(&mut *mysql.connection().await?)
         .await?;
     Ok(())
 }

@@ -133,7 +133,7 @@ pub async fn list(
 ) -> Result<Vec<Product>, StoreError> {
     let index = index(mysql, filter, sort).await?;
     let mut query = selection("", index, filter, sort, after, limit);
-    let rows = query.build().fetch_all(mysql.pool().await?).await?;
+    let rows = query.build().fetch_all(&mut *mysql.connection().await?).await?;
     Ok(rows.iter().map(product).collect::<Result<_, _>>()?)
 }
 
@@ -162,7 +162,7 @@ pub async fn plan(
 ) -> Result<Vec<Step>, StoreError> {
     let index = index(mysql, filter, sort).await?;
     let mut query = selection("EXPLAIN ", index, filter, sort, after, limit);
-    let rows = query.build().persistent(false).fetch_all(mysql.pool().await?).await?;
+    let rows = query.build().persistent(false).fetch_all(&mut *mysql.connection().await?).await?;
     let text = |row: &sqlx::mysql::MySqlRow, column: &str| -> Result<Option<String>, sqlx::Error> {
         Ok(row.try_get::<Option<Vec<u8>>, _>(column)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     };
@@ -229,7 +229,7 @@ async fn are_few(mysql: &Mysql, index: &str, filter: &Filter) -> Result<bool, St
     query.push(index).push(") WHERE deleted_at IS NULL");
     push_filter(&mut query, filter);
     query.push(" LIMIT ").push_bind(FEW).push(") AS few");
-    let count: i64 = query.build_query_scalar().fetch_one(mysql.pool().await?).await?;
+    let count: i64 = query.build_query_scalar().fetch_one(&mut *mysql.connection().await?).await?;
     Ok(count < i64::from(FEW))
 }
 

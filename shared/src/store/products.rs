@@ -45,7 +45,8 @@ pub enum InsertError {
 #[tracing::instrument(name = "products.insert", skip_all)]
 pub async fn insert(mysql: &Mysql, product: &Product) -> Result<(), InsertError> {
     let mut query = insertion("INSERT", std::slice::from_ref(product));
-    match query.build().execute(mysql.pool().await?).await {
+    let inserted = query.build().execute(&mut *mysql.connection().await?).await;
+    match inserted {
         Ok(_) => Ok(()),
         Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Err(InsertError::SkuTaken),
         Err(error) => Err(InsertError::Store(error.into())),
@@ -58,7 +59,7 @@ pub async fn insert(mysql: &Mysql, product: &Product) -> Result<(), InsertError>
 /// When the store does not answer.
 #[tracing::instrument(name = "products.insert_missing", skip_all)]
 pub async fn insert_missing(mysql: &Mysql, products: &[Product]) -> Result<(), StoreError> {
-    insertion("INSERT IGNORE", products).build().persistent(false).execute(mysql.pool().await?).await?;
+    insertion("INSERT IGNORE", products).build().persistent(false).execute(&mut *mysql.connection().await?).await?;
     Ok(())
 }
 
@@ -87,7 +88,7 @@ fn insertion(verb: &str, products: &[Product]) -> QueryBuilder<MySql> {
 #[tracing::instrument(name = "products.find", skip_all)]
 pub async fn find(mysql: &Mysql, id: Uuid) -> Result<Option<Product>, StoreError> {
     let mut query = selection(id);
-    let row = query.build().fetch_optional(mysql.pool().await?).await?;
+    let row = query.build().fetch_optional(&mut *mysql.connection().await?).await?;
     Ok(row.as_ref().map(product).transpose()?)
 }
 

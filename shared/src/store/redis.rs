@@ -7,13 +7,12 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisError,
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::OnceCell;
 
-use super::StoreError;
+use super::{StoreError, login::Login};
 use crate::{
     breaker::Breaker,
     contract::{Grant, Opener, Requirements, Resource, Target},
@@ -30,7 +29,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Redis<S = SecretSource> {
     source: S,
-    connection: Arc<OnceCell<ConnectionManager>>,
+    login: Arc<Login<ConnectionManager>>,
     breaker: Arc<Breaker>,
 }
 
@@ -107,7 +106,7 @@ impl<S: ConnectionSource> Resource for Redis<S> {
     }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
-        Ok(Self { source: S::open(opener)?, connection: Arc::default(), breaker: Arc::default() })
+        Ok(Self { source: S::open(opener)?, login: Arc::default(), breaker: Arc::default() })
     }
 
     async fn warm(&self) {
@@ -132,7 +131,7 @@ impl<S: ConnectionSource> Redis<S> {
             result => result,
         };
         match &result {
-            Err(StoreError::Unavailable { .. }) => self.breaker.failed(Instant::now()),
+            Err(StoreError::Unavailable { .. } | StoreError::Refused { .. }) => self.breaker.failed(Instant::now()),
             _ => self.breaker.succeeded(),
         }
         result
@@ -148,22 +147,19 @@ impl<S: ConnectionSource> Redis<S> {
     }
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let mut connection = self.connection().await?.clone();
-        Ok(command.query_async(&mut connection).await?)
+        let query = |mut connection| async move { Ok(command.query_async(&mut connection).await?) };
+        self.login.attempt(|_| self.log_in(), query).await
     }
 
-    async fn connection(&self) -> Result<&ConnectionManager, StoreError> {
-        self.connection
-            .get_or_try_init(async || {
-                let client = Client::open(self.source.info().await?)?;
-                let config = ConnectionManagerConfig::new()
-                    .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                    .set_response_timeout(Some(RESPONSE_TIMEOUT))
-                    .set_number_of_retries(1)
-                    .set_max_delay(Duration::from_millis(50));
-                Ok(ConnectionManager::new_lazy_with_config(client, config)?)
-            })
-            .await
+    /// A new connection: one that was refused once does not try again by itself.
+    async fn log_in(&self) -> Result<ConnectionManager, StoreError> {
+        let client = Client::open(self.source.info().await?)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(RESPONSE_TIMEOUT))
+            .set_number_of_retries(1)
+            .set_max_delay(Duration::from_millis(50));
+        Ok(ConnectionManager::new_lazy_with_config(client, config)?)
     }
 }
 
@@ -180,6 +176,10 @@ impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() || error.is_connection_refusal() {
             unavailable(error)
+        } else if error.kind() == ErrorKind::AuthenticationFailed
+            || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+        {
+            Self::Refused { store: STORE, cause: Box::new(error) }
         } else {
             Self::Failed { store: STORE, cause: Box::new(error) }
         }

@@ -169,7 +169,7 @@ pub async fn find(mysql: &Mysql, id: Uuid) -> Result<Option<Report>, StoreError>
         "SELECT id, from_time, to_time, status, result, failure, created_at, finished_at FROM reports WHERE id = ?",
     )
     .bind(id)
-    .fetch_optional(mysql.pool().await?)
+    .fetch_optional(&mut *mysql.connection().await?)
     .await?;
     Ok(row.as_ref().map(report).transpose()?)
 }
@@ -221,7 +221,7 @@ pub async fn start(mysql: &Mysql, id: Uuid, token: Uuid, now: OffsetDateTime) ->
     .bind(now + LEASE)
     .bind(id)
     .bind(now)
-    .execute(mysql.pool().await?)
+    .execute(&mut *mysql.connection().await?)
     .await?;
     Ok(match find(mysql, id).await? {
         Some(Report { from, to, .. }) if started.rows_affected() == 1 => Started::Yes(Job { id, token, from, to }),
@@ -244,7 +244,7 @@ pub async fn fail_abandoned(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, S
     .bind(now)
     .bind(now - ABANDONED)
     .bind(now)
-    .execute(mysql.pool().await?)
+    .execute(&mut *mysql.connection().await?)
     .await?;
     Ok(failed.rows_affected())
 }
@@ -295,7 +295,7 @@ impl Job {
         .bind(now)
         .bind(self.id)
         .bind(self.token)
-        .execute(mysql.pool().await?)
+        .execute(&mut *mysql.connection().await?)
         .await?;
         Ok(ended.rows_affected() == 1)
     }
@@ -312,7 +312,7 @@ impl Job {
         )
         .bind(self.id)
         .bind(self.token)
-        .execute(mysql.pool().await?)
+        .execute(&mut *mysql.connection().await?)
         .await?;
         Ok(())
     }

@@ -134,5 +134,5 @@ pub async fn sum(mysql: &Mysql, product_id: Uuid) -> Result<(i64, i64), StoreErr
     let row = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(delta), 0) AS SIGNED), COUNT(*) FROM stock_adjustments WHERE product_id = ?",
     );
-    Ok(row.bind(product_id).fetch_one(mysql.pool().await?).await?)
+    Ok(row.bind(product_id).fetch_one(&mut *mysql.connection().await?).await?)
 }

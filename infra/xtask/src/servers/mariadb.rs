@@ -25,14 +25,19 @@ impl MariaDb<'_> {
         self.stage.dir.join("data/mariadb.sql")
     }
 
-    /// Run by the server at every start: the database and a user that may use it, and others beside it for tests.
+    /// Run by the server at every start: the database, and a user that may do with it, and with others beside it for tests, what the
+    /// first user of RDS may: change its shape, and let others in. The functions' own user is made by the migrations.
     fn init_sql(&self) -> String {
-        let (user, password) = (&self.stage.mysql.username, &self.stage.mysql.password);
+        let (admin, password) = (&self.stage.mysql_admin.username, &self.stage.mysql_admin.password);
+        // A stage may be older than its admin: the functions' user could do everything there.
+        let outdated = &self.stage.mysql.username;
         format!(
             "CREATE DATABASE IF NOT EXISTS souk CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n\
-             CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1';\n\
-             ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
-             GRANT ALL PRIVILEGES ON `souk%`.* TO '{user}'@'127.0.0.1';\n\
+             CREATE USER IF NOT EXISTS '{admin}'@'127.0.0.1';\n\
+             ALTER USER '{admin}'@'127.0.0.1' IDENTIFIED BY '{password}';\n\
+             GRANT CREATE USER ON *.* TO '{admin}'@'127.0.0.1';\n\
+             GRANT ALL PRIVILEGES ON `souk%`.* TO '{admin}'@'127.0.0.1' WITH GRANT OPTION;\n\
+             DROP USER IF EXISTS '{outdated}'@'127.0.0.1';\n\
              ALTER USER 'root'@'localhost' IDENTIFIED BY '{password}';\n"
         )
     }
