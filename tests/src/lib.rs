@@ -4,6 +4,7 @@
 
 pub mod aws;
 pub mod client;
+pub mod database;
 pub mod declared;
 pub mod function;
 pub mod people;

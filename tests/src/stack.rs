@@ -21,7 +21,13 @@ impl Stack {
     /// One that is not there yet.
     #[must_use]
     pub fn new(what: &str) -> Self {
-        Self { name: format!("{what}-{}", Ambient::system().id().simple()) }
+        Self::named(&format!("{what}-{}", Ambient::system().id().simple()))
+    }
+
+    /// One that somebody else makes.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned() }
     }
 
     /// Begins to create it.

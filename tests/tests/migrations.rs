@@ -3,64 +3,47 @@
 use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
-use shared::{ambient::Ambient, store::Mysql};
-use sqlx::{MySqlPool, Row};
-use tests::{Stage, aws, function::Function, stack::Stack, template};
-
-/// A new database, and the variable that leads a function to it.
-async fn database() -> (MySqlPool, [(&'static str, String); 1]) {
-    let mysql: Mysql = Stage::get().resource();
-    let pool = mysql.pool().await.unwrap();
-    let name = format!("souk_{}", Ambient::system().id().simple());
-    sqlx::query(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(pool).await.unwrap();
-    let options = (*pool.connect_options()).clone().database(&name);
-    let endpoint = shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
-    let (server, _) = endpoint.rsplit_once('/').unwrap();
-    (MySqlPool::connect_lazy_with(options), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
-}
-
-/// The migrations that were applied: number and whether it went well.
-async fn applied(pool: &MySqlPool) -> Vec<(i64, bool)> {
-    let rows = sqlx::query("SELECT version, success FROM _sqlx_migrations ORDER BY version").fetch_all(pool).await;
-    rows.unwrap().iter().map(|row| (row.get("version"), row.get("success"))).collect()
-}
-
-fn files() -> usize {
-    let files = fs::read_dir(template::repository().join("migrations")).unwrap();
-    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "sql")).count()
-}
+use tests::{
+    Stage, aws,
+    database::{Database, migrations},
+    function::Function,
+    stack::Stack,
+    template,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_migrations_that_start_at_once_one_waits_and_both_succeed() {
-    let (pool, environment) = database().await;
+    let database = Database::create().await;
+    let environment = database.environment();
     let functions = [(); 2].map(|()| Function::start("migrate", &environment));
     let migrated: Vec<Value> = thread::scope(|scope| {
         let runs = functions.each_ref().map(|function| scope.spawn(|| function.invoke(&json!({}))));
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    assert_eq!(migrated[0]["migrations"], files());
+    assert_eq!(migrated[0]["migrations"], migrations());
     assert_eq!(migrated[0], migrated[1]);
-    let found = applied(&pool).await;
-    assert_eq!(found.len(), files());
+    let found = database.applied().await;
+    assert_eq!(found.len(), migrations());
     assert!(found.iter().all(|(_, success)| *success), "{found:?}");
     // Once more, when there is nothing left to do.
     assert_eq!(functions[0].invoke(&json!({})), migrated[0]);
-    assert_eq!(applied(&pool).await, found);
+    assert_eq!(database.applied().await, found);
 }
 
 /// While somebody holds the lock that a migration takes, another one waits; it goes on when that is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_waits_for_one_that_is_under_way() {
-    let (pool, environment) = database().await;
+    let database = Database::create().await;
+    let environment = database.environment();
     let function = Function::start("migrate", &environment);
     let first = function.invoke(&json!({}));
     // The last one again, which is slow: its index is locked by a reader of the table.
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM (SELECT * FROM _sqlx_migrations) AS all_of_them)")
-        .execute(&pool)
+        .execute(&database.pool)
         .await
         .unwrap();
-    sqlx::query("DROP INDEX reports_by_age ON reports").execute(&pool).await.unwrap();
-    let mut reader = Box::pin(pool.begin()).await.unwrap();
+    sqlx::query("DROP INDEX reports_by_age ON reports").execute(&database.pool).await.unwrap();
+    let mut reader = Box::pin(database.pool.begin()).await.unwrap();
     let _ = sqlx::query("SELECT * FROM reports").fetch_all(&mut *reader).await.unwrap();
 
     let second = Function::start("migrate", &environment);
@@ -73,21 +56,22 @@ async fn a_migration_waits_for_one_that_is_under_way() {
             assert_eq!(run.join().unwrap(), first);
         }
     });
-    assert_eq!(applied(&pool).await.len(), files());
+    assert_eq!(database.applied().await.len(), migrations());
 }
 
 /// As when a deployment is taken back: the code before runs on what newer code has left, be that whole or not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_code_leaves_alone_what_newer_code_has_done() {
-    let (pool, environment) = database().await;
+    let database = Database::create().await;
+    let environment = database.environment();
     let function = Function::start("migrate", &environment);
     let migrated = function.invoke(&json!({}));
     for success in [true, false] {
         let newer = "REPLACE INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                      VALUES (9999, 'of newer code', ?, x'00', 0)";
-        sqlx::query(newer).bind(success).execute(&pool).await.unwrap();
+        sqlx::query(newer).bind(success).execute(&database.pool).await.unwrap();
         assert_eq!(function.invoke(&json!({})), migrated, "{success}");
-        assert_eq!(applied(&pool).await.last(), Some(&(9999, success)));
+        assert_eq!(database.applied().await.last(), Some(&(9999, success)));
     }
 }
 
@@ -139,12 +123,13 @@ fn upload() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_whose_migration_fails_is_taken_back() {
-    let (pool, [(_, endpoint)]) = database().await;
+    let database = Database::create().await;
+    let endpoint = &database.endpoint;
     upload();
     let deployment = Stack::new("souk-test-app");
-    deployment.create(&stack(&endpoint, "1"), &[]).unwrap();
+    deployment.create(&stack(endpoint, "1"), &[]).unwrap();
     assert_eq!(deployment.wait(), "CREATE_COMPLETE", "{}", deployment.events());
-    assert_eq!((code(), applied(&pool).await.len()), (json!("1"), files()));
+    assert_eq!((code(), database.applied().await.len()), (json!("1"), migrations()));
 
     // There is no such database.
     deployment.update(&stack(&format!("{endpoint}_2"), "2"), &[]).unwrap();
@@ -152,10 +137,10 @@ async fn a_deployment_whose_migration_fails_is_taken_back() {
     assert!(deployment.events().contains("Unknown database"), "{}", deployment.events());
     assert_eq!(code(), "1");
 
-    deployment.update(&stack(&endpoint, "3"), &[]).unwrap();
+    deployment.update(&stack(endpoint, "3"), &[]).unwrap();
     assert_eq!(deployment.wait(), "UPDATE_COMPLETE", "{}", deployment.events());
     assert_eq!(code(), "3");
     deployment.delete();
     assert_eq!(deployment.wait(), "gone");
-    assert_eq!(applied(&pool).await.len(), files(), "the data stays");
+    assert_eq!(database.applied().await.len(), migrations(), "the data stays");
 }

@@ -83,6 +83,7 @@ pub enum Command {
     Build(Architecture),
     Sizes,
     Deploy(Release),
+    Rollback(Vec<OsString>),
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
     Check,
@@ -117,10 +118,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "keys" => return keys(parser),
         "build" => return build(parser),
         "deploy" => return deploy(parser),
-        "rollback" => {
-            let arguments = parser.raw_args()?.collect();
-            return Ok(Command::Operate { subcommand: "rollback", arguments, is_local: false });
-        }
+        "rollback" => return Ok(Command::Rollback(parser.raw_args()?.collect())),
         "demo" => Command::Demo,
         "routes" => Command::Routes,
         "sizes" => Command::Sizes,
