@@ -87,6 +87,18 @@ impl Stack {
         }
     }
 
+    /// One of its outputs.
+    ///
+    /// # Panics
+    /// When it has none of that name.
+    #[must_use]
+    pub fn output(&self, name: &str) -> String {
+        let reply = aws::query_call("cloudformation", &[("Action", "DescribeStacks"), ("StackName", &self.name)]);
+        let after = reply.split_once(&format!("<OutputKey>{name}</OutputKey>")).map(|(_, after)| after);
+        let value = after.and_then(|after| after.split_once("<OutputValue>")?.1.split('<').next());
+        value.unwrap_or_else(|| panic!("{}: no output {name} in {reply}", self.name)).to_owned()
+    }
+
     /// What has happened to it, as XML.
     #[must_use]
     pub fn events(&self) -> String {

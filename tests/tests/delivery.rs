@@ -32,6 +32,8 @@ use tests::{
 const REHEARSAL: &str = "rehearsal";
 /// Functions that the smoke test reaches, or the deployment itself.
 const CALLED: [&str; 5] = ["auth-jwks", "health", "health-ready", "migrate", "products-list"];
+/// The API's own name.
+const DOMAIN: &str = "api.souk.example";
 /// The function whose code the releases change.
 const CHANGED: &str = "products-list";
 
@@ -51,12 +53,16 @@ impl Checkout {
         Self { root }
     }
 
-    /// One with the template and the functions, which says of the rehearsal what the repository says of production.
-    fn deployable() -> Self {
+    /// One with the template and the functions, which says of the rehearsal what the repository says of production, and some more
+    /// parameters.
+    fn deployable(parameters: &[(&str, &str)]) -> Self {
         let checkout = Self::new(REHEARSAL);
         symlink(repository().join(".local"), checkout.root.join(".local")).unwrap();
         let configuration = fs::read_to_string(repository().join("samconfig.toml")).unwrap();
-        checkout.write("samconfig.toml", &configuration.replace("prod", REHEARSAL));
+        let more = parameters.iter().map(|(name, value)| format!(", \"{name}={value}\"")).collect::<String>();
+        let (usual, with_more) = (r#"["Stage=prod", "Size=small"]"#, format!(r#"["Stage=prod", "Size=small"{more}]"#));
+        assert!(configuration.contains(usual), "samconfig.toml deploys something else to production");
+        checkout.write("samconfig.toml", &configuration.replace(usual, &with_more).replace("prod", REHEARSAL));
         checkout.write("template.yaml", &rehearsed(&fs::read_to_string(repository().join("template.yaml")).unwrap()));
         for name in declared().keys() {
             fs::create_dir_all(checkout.bootstrap(name).parent().unwrap()).unwrap();
@@ -90,11 +96,8 @@ impl Checkout {
     }
 
     fn deploy(&self, arguments: &[&str]) -> Deployment {
-        let xtask = shared::environment::required("SOUK_XTASK").unwrap();
-        let mut command = Command::new(xtask);
-        command.arg("deploy").args(arguments).current_dir(&self.root).stdin(Stdio::null());
-        // By its own crate's directory `cargo xtask` finds the checkout.
-        command.env("CARGO_MANIFEST_DIR", self.root.join("infra/xtask")).env("SMOKE_TEST_TRIES", "1");
+        let mut command = Stage::xtask(&self.root);
+        command.arg("deploy").args(arguments).stdin(Stdio::null()).env("SMOKE_TEST_TRIES", "1");
         Deployment::of(&command.output().unwrap())
     }
 
@@ -280,6 +283,25 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}")).to_owned()
 }
 
+/// What somebody makes before who gives the API a name of its own: a zone and a certificate.
+fn zone() -> Stack {
+    let resource = |kind: &str, name: &str, value: &str| json!({ "Type": kind, "Properties": { name: value } });
+    let template = json!({
+        "Resources": {
+            "Zone": resource("AWS::Route53::HostedZone", "Name", "souk.example"),
+            "Certificate": resource("AWS::CertificateManager::Certificate", "DomainName", DOMAIN),
+        },
+        "Outputs": {
+            "Zone": { "Value": { "Ref": "Zone" } },
+            "Certificate": { "Value": { "Ref": "Certificate" } },
+        },
+    });
+    let stack = Stack::new("zone");
+    stack.create(&template.to_string(), &[]).unwrap();
+    assert_eq!(stack.wait(), "CREATE_COMPLETE", "{}", stack.events());
+    stack
+}
+
 /// The functions of the rehearsal that there are.
 fn functions() -> Vec<String> {
     let listed = aws::call("lambda", "GET", "/2015-03-31/functions/?MaxItems=10000", None);
@@ -292,7 +314,10 @@ async fn releases_arrive_fail_and_go_back() {
     const DEPLOY: [&str; 4] = ["--env", REHEARSAL, "--yes", "--no-build"];
     let database = Database::create().await;
     let mut handover = Handover::make(&database);
-    let checkout = Checkout::deployable();
+    let zone = zone();
+    let (id, certificate) = (zone.output("Zone"), zone.output("Certificate"));
+    let parameters = [("DomainName", DOMAIN), ("HostedZoneId", &id), ("CertificateArn", &certificate)];
+    let checkout = Checkout::deployable(&parameters);
     let stack = Stack::named(&format!("souk-{REHEARSAL}"));
 
     // The first one: everything is made, the migrations are run. The API has no routes yet, and there is nothing to go back to.
@@ -310,6 +335,8 @@ async fn releases_arrive_fail_and_go_back() {
     assert!(health["Layers"][0]["Arn"].as_str().unwrap().contains("store-certificates"), "{health}");
     let api = Api::with_routes();
     assert_eq!(api.status(), 200);
+    let named = aws::call("apigateway", "GET", &format!("/v2/domainnames/{DOMAIN}/apimappings"), None);
+    assert_eq!(format!("/v2/apis/{}", text(&named["items"][0], "apiId")), api.path);
 
     // New code for one function: it alone changes, and stays, since everything answers.
     checkout.build(CHANGED, "2");
@@ -353,6 +380,7 @@ async fn releases_arrive_fail_and_go_back() {
     assert_eq!(functions(), Vec::<String>::new());
     assert_eq!(database.applied().await.len(), migrations(), "the data stays");
     handover.remove();
+    zone.delete();
 }
 
 #[test]

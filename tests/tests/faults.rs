@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use shared::store::{Mysql, Redis};
-use tests::{Call, Reply, Stage, aws, function::Function, people};
+use tests::{Call, Reply, Stage, aws, function::Function, people, template::repository};
 use tokio::sync::Mutex;
 
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -259,9 +259,8 @@ fn configuration(function: &str) -> String {
 #[tokio::test]
 async fn while_the_signing_key_is_replaced_no_request_fails_and_nobody_is_signed_out() {
     let _alone = ALONE.lock().await;
-    let xtask = shared::environment::required("SOUK_XTASK").unwrap();
     let rotate = || {
-        let output = std::process::Command::new(&xtask).args(["keys", "rotate"]).output().unwrap();
+        let output = Stage::xtask(&repository()).args(["keys", "rotate"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let published = || {

@@ -266,9 +266,7 @@ fn smoke_test(address: &str) -> Output {
 }
 
 fn rollback(arguments: &[&str]) -> Output {
-    let python = repository().join(".local/tools/bin/python");
-    let script = repository().join("infra/delivery/rollback.py");
-    Command::new(python).arg(script).args(arguments).stdin(Stdio::null()).output().unwrap()
+    Stage::xtask(&repository()).arg("rollback").args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 #[test]

@@ -46,7 +46,7 @@ Usage: cargo xtask COMMAND
   build [--architecture A]  the functions as they are deployed, for arm64 (or x86_64)
   sizes                     how large they are, as AWS stores them
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`
-  check                     formatting, lints, licences, template, openapi.json
+  check                     formatting, lints, licences, templates, openapi.json
 
 Environment:
   SOUK_MYSQL_PORT (13306), SOUK_REDIS_PORT (16379), SOUK_MONGODB_PORT (27117), SOUK_AWS_PORT (4566),

@@ -45,7 +45,10 @@ impl Tools {
         for file in scripts.iter().chain([&requirements]) {
             content.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
         }
-        Ok(Self { dir: workspace.local().join(name), requirements, stamp: files::fingerprint(&content) })
+        // Programs that are installed have their path written into them: the real one, for `.local` may be a link.
+        let local = workspace.local();
+        let dir = local.canonicalize().unwrap_or(local).join(name);
+        Ok(Self { dir, requirements, stamp: files::fingerprint(&content) })
     }
 
     pub fn program(&self, name: &str) -> PathBuf {
