@@ -59,10 +59,12 @@ impl Checkout {
         let checkout = Self::new(REHEARSAL);
         symlink(repository().join(".local"), checkout.root.join(".local")).unwrap();
         let configuration = fs::read_to_string(repository().join("samconfig.toml")).unwrap();
-        let more = parameters.iter().map(|(name, value)| format!(", \"{name}={value}\"")).collect::<String>();
-        let (usual, with_more) = (r#"["Stage=prod", "Size=small"]"#, format!(r#"["Stage=prod", "Size=small"{more}]"#));
-        assert!(configuration.contains(usual), "samconfig.toml deploys something else to production");
-        checkout.write("samconfig.toml", &configuration.replace(usual, &with_more).replace("prod", REHEARSAL));
+        let more: Vec<String> = parameters.iter().map(|(name, value)| format!(r#", "{name}={value}""#)).collect();
+        let usual = r#"["Stage=prod", "Size=small""#;
+        let with_more = format!("{usual}{}]", more.concat());
+        let usual = format!("{usual}]");
+        assert!(configuration.contains(&usual), "samconfig.toml deploys something else to production");
+        checkout.write("samconfig.toml", &configuration.replace(&usual, &with_more).replace("prod", REHEARSAL));
         checkout.write("template.yaml", &rehearsed(&fs::read_to_string(repository().join("template.yaml")).unwrap()));
         for name in declared().keys() {
             fs::create_dir_all(checkout.bootstrap(name).parent().unwrap()).unwrap();
