@@ -5,6 +5,7 @@
 pub mod aws;
 pub mod client;
 pub mod collector;
+pub mod database;
 pub mod declared;
 pub mod deployed;
 pub mod function;

@@ -21,7 +21,13 @@ impl Stack {
     /// One that is not there yet.
     #[must_use]
     pub fn new(what: &str) -> Self {
-        Self { name: format!("{what}-{}", Ambient::system().id().simple()) }
+        Self::named(&format!("{what}-{}", Ambient::system().id().simple()))
+    }
+
+    /// One that somebody else makes.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned() }
     }
 
     /// Begins to create it.
@@ -79,6 +85,18 @@ impl Stack {
             assert!(start.elapsed() < PATIENCE, "{}: {status}", self.name);
             thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// One of its outputs.
+    ///
+    /// # Panics
+    /// When it has none of that name.
+    #[must_use]
+    pub fn output(&self, name: &str) -> String {
+        let reply = aws::query_call("cloudformation", &[("Action", "DescribeStacks"), ("StackName", &self.name)]);
+        let after = reply.split_once(&format!("<OutputKey>{name}</OutputKey>")).map(|(_, after)| after);
+        let value = after.and_then(|after| after.split_once("<OutputValue>")?.1.split('<').next());
+        value.unwrap_or_else(|| panic!("{}: no output {name} in {reply}", self.name)).to_owned()
     }
 
     /// What has happened to it, as XML.

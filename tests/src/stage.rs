@@ -1,6 +1,6 @@
 //! The stage that the tests run against.
 
-use std::{collections::BTreeMap, env, fs, process::Command, sync::LazyLock};
+use std::{collections::BTreeMap, env, fs, path::Path, process::Command, sync::LazyLock};
 
 use serde_json::Value;
 use shared::contract::{Opener, Resource};
@@ -71,6 +71,18 @@ impl Stage {
         let output = Command::new(tools).args(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `cargo xtask`, as this run was started with it, in a checkout.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[must_use]
+    pub fn xtask(checkout: &Path) -> Command {
+        let mut command = Command::new(shared::environment::required("SOUK_XTASK").unwrap());
+        // By its own crate's directory it finds the checkout, as cargo says it.
+        command.env("CARGO_MANIFEST_DIR", checkout.join("infra/xtask")).current_dir(checkout);
+        command
     }
 
     /// The `Host` of a request: the API's, or that of the function that streams the reply.

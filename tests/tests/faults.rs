@@ -16,6 +16,7 @@ use tests::{
     deployed::{Deployed, configuration},
     function::Function,
     people,
+    template::repository,
 };
 use tokio::sync::Mutex;
 
@@ -234,9 +235,8 @@ async fn unsent(mysql: &Mysql, orders: &[String]) -> usize {
 #[tokio::test]
 async fn while_the_signing_key_is_replaced_no_request_fails_and_nobody_is_signed_out() {
     let _alone = ALONE.lock().await;
-    let xtask = shared::environment::required("SOUK_XTASK").unwrap();
     let rotate = || {
-        let output = std::process::Command::new(&xtask).args(["keys", "rotate"]).output().unwrap();
+        let output = Stage::xtask(&repository()).args(["keys", "rotate"]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     let published = || {

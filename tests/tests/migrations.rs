@@ -3,68 +3,48 @@
 use std::{fs, process::Command, thread, time::Duration};
 
 use serde_json::{Value, json};
-use shared::ambient::Ambient;
-use sqlx::{
-    MySqlPool, Row,
-    mysql::{MySqlConnectOptions, MySqlDatabaseError},
+use sqlx::{MySqlPool, mysql::MySqlDatabaseError};
+use tests::{
+    Stage, aws,
+    database::{Database, migrations},
+    function::Function,
+    stack::Stack,
+    template,
 };
-use tests::{Stage, aws, function::Function, stack::Stack, template};
-
-/// A new database, and the variable that leads a function to it.
-async fn database() -> (MySqlPool, [(&'static str, String); 1]) {
-    let endpoint = shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
-    let secret = aws::secret(&shared::environment::required("SOUK_MYSQL_ADMIN_SECRET").unwrap());
-    let options: MySqlConnectOptions = endpoint.parse().unwrap();
-    let options = options.username(secret["username"].as_str().unwrap()).password(secret["password"].as_str().unwrap());
-    let name = format!("souk_{}", Ambient::system().id().simple());
-    let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-    sqlx::raw_sql(create).execute(&MySqlPool::connect_lazy_with(options.clone())).await.unwrap();
-    let (server, _) = endpoint.rsplit_once('/').unwrap();
-    (MySqlPool::connect_lazy_with(options.database(&name)), [("SOUK_MYSQL_ENDPOINT", format!("{server}/{name}"))])
-}
-
-/// The migrations that were applied: number and whether it went well.
-async fn applied(pool: &MySqlPool) -> Vec<(i64, bool)> {
-    let rows = sqlx::query("SELECT version, success FROM _sqlx_migrations ORDER BY version").fetch_all(pool).await;
-    rows.unwrap().iter().map(|row| (row.get("version"), row.get("success"))).collect()
-}
-
-fn files() -> usize {
-    let files = fs::read_dir(template::repository().join("migrations")).unwrap();
-    files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|extension| extension == "sql")).count()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_migrations_that_start_at_once_one_waits_and_both_succeed() {
-    let (pool, environment) = database().await;
+    let database = Database::create().await;
+    let environment = database.environment();
     let functions = [(); 2].map(|()| Function::start("migrate", &environment));
     let migrated: Vec<Value> = thread::scope(|scope| {
         let runs = functions.each_ref().map(|function| scope.spawn(|| function.invoke(&json!({}))));
         runs.into_iter().map(|run| run.join().unwrap()).collect()
     });
-    assert_eq!(migrated[0]["migrations"], files());
+    assert_eq!(migrated[0]["migrations"], migrations());
     assert_eq!(migrated[0], migrated[1]);
-    let found = applied(&pool).await;
-    assert_eq!(found.len(), files());
+    let found = database.applied().await;
+    assert_eq!(found.len(), migrations());
     assert!(found.iter().all(|(_, success)| *success), "{found:?}");
     // Once more, when there is nothing left to do.
     assert_eq!(functions[0].invoke(&json!({})), migrated[0]);
-    assert_eq!(applied(&pool).await, found);
+    assert_eq!(database.applied().await, found);
 }
 
 /// While somebody holds the lock that a migration takes, another one waits; it goes on when that is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_waits_for_one_that_is_under_way() {
-    let (pool, environment) = database().await;
+    let database = Database::create().await;
+    let environment = database.environment();
     let function = Function::start("migrate", &environment);
     let first = function.invoke(&json!({}));
     // The last one again, which is slow: its index is locked by a reader of the table.
     sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM (SELECT * FROM _sqlx_migrations) AS all_of_them)")
-        .execute(&pool)
+        .execute(&database.pool)
         .await
         .unwrap();
-    sqlx::query("DROP INDEX reports_by_age ON reports").execute(&pool).await.unwrap();
-    let mut reader = Box::pin(pool.begin()).await.unwrap();
+    sqlx::query("DROP INDEX reports_by_age ON reports").execute(&database.pool).await.unwrap();
+    let mut reader = Box::pin(database.pool.begin()).await.unwrap();
     let _ = sqlx::query("SELECT * FROM reports").fetch_all(&mut *reader).await.unwrap();
 
     let second = Function::start("migrate", &environment);
@@ -77,21 +57,22 @@ async fn a_migration_waits_for_one_that_is_under_way() {
             assert_eq!(run.join().unwrap(), first);
         }
     });
-    assert_eq!(applied(&pool).await.len(), files());
+    assert_eq!(database.applied().await.len(), migrations());
 }
 
 /// As when a deployment is taken back: the code before runs on what newer code has left, be that whole or not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_code_leaves_alone_what_newer_code_has_done() {
-    let (pool, environment) = database().await;
+    let database = Database::create().await;
+    let environment = database.environment();
     let function = Function::start("migrate", &environment);
     let migrated = function.invoke(&json!({}));
     for success in [true, false] {
         let newer = "REPLACE INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                      VALUES (9999, 'of newer code', ?, x'00', 0)";
-        sqlx::query(newer).bind(success).execute(&pool).await.unwrap();
+        sqlx::query(newer).bind(success).execute(&database.pool).await.unwrap();
         assert_eq!(function.invoke(&json!({})), migrated, "{success}");
-        assert_eq!(applied(&pool).await.last(), Some(&(9999, success)));
+        assert_eq!(database.applied().await.last(), Some(&(9999, success)));
     }
 }
 
@@ -100,14 +81,15 @@ const DENIED: [u16; 3] = [1044, 1142, 1227];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_user_of_functions_may_read_and_write_rows_and_nothing_else() {
-    let (admin, [endpoint]) = database().await;
+    let database = Database::create().await;
+    let [endpoint] = database.environment();
     let (user, secret) = ("functions_of_a_test", "souk/local/test-functions");
     aws::put_secret(secret, &json!({ "username": user, "password": "it's \\ quoted" }));
     let environment = [endpoint, ("SOUK_MYSQL_SECRET", secret.to_owned())];
     let migrated = Function::start("migrate", &environment).invoke(&json!({}));
-    assert_eq!(migrated["migrations"], files());
+    assert_eq!(migrated["migrations"], migrations());
 
-    let options = (*admin.connect_options()).clone().username(user).password("it's \\ quoted");
+    let options = (*database.pool.connect_options()).clone().username(user).password("it's \\ quoted");
     let functions = MySqlPool::connect_lazy_with(options.clone());
     for statement in [
         "INSERT INTO processed_messages (consumer, message_id, leased_until) VALUES ('x', REPEAT('0', 16), NOW())",
@@ -134,7 +116,7 @@ async fn the_user_of_functions_may_read_and_write_rows_and_nothing_else() {
 
     // One whose password is not the secret's is given it.
     let alter = format!("ALTER USER {user} IDENTIFIED BY 'another'");
-    sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&admin).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&database.pool).await.unwrap();
     let connect = || Box::pin(MySqlPool::connect_with(options.clone()));
     assert!(connect().await.is_err());
     assert_eq!(Function::start("migrate", &environment).invoke(&json!({})), migrated);
@@ -190,12 +172,13 @@ fn upload() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_whose_migration_fails_is_taken_back() {
-    let (pool, [(_, endpoint)]) = database().await;
+    let database = Database::create().await;
+    let endpoint = &database.endpoint;
     upload();
     let deployment = Stack::new("souk-test-app");
-    deployment.create(&stack(&endpoint, "1"), &[]).unwrap();
+    deployment.create(&stack(endpoint, "1"), &[]).unwrap();
     assert_eq!(deployment.wait(), "CREATE_COMPLETE", "{}", deployment.events());
-    assert_eq!((code(), applied(&pool).await.len()), (json!("1"), files()));
+    assert_eq!((code(), database.applied().await.len()), (json!("1"), migrations()));
 
     // There is no such database.
     deployment.update(&stack(&format!("{endpoint}_2"), "2"), &[]).unwrap();
@@ -203,10 +186,10 @@ async fn a_deployment_whose_migration_fails_is_taken_back() {
     assert!(deployment.events().contains("Unknown database"), "{}", deployment.events());
     assert_eq!(code(), "1");
 
-    deployment.update(&stack(&endpoint, "3"), &[]).unwrap();
+    deployment.update(&stack(endpoint, "3"), &[]).unwrap();
     assert_eq!(deployment.wait(), "UPDATE_COMPLETE", "{}", deployment.events());
     assert_eq!(code(), "3");
     deployment.delete();
     assert_eq!(deployment.wait(), "gone");
-    assert_eq!(applied(&pool).await.len(), files(), "the data stays");
+    assert_eq!(database.applied().await.len(), migrations(), "the data stays");
 }

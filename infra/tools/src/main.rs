@@ -11,7 +11,6 @@ mod openapi;
 mod operate;
 mod outbox;
 mod ping;
-mod rollback;
 mod routes;
 mod seed;
 
@@ -31,8 +30,6 @@ Usage: tools COMMAND
   outbox list | replay [--id ID]  [--env NAME]
                       messages that were committed and not sent yet; sends them, or one, were it sent before
   ping                says which of the stores does not let us in
-  rollback --env NAME [--yes]
-                      every function in AWS back to the version before
   routes              prints every route and who may call it
   seed [--products N] [--orders M] [--users K]
                       fills the stores with sample data
@@ -50,7 +47,6 @@ async fn main() -> Result<()> {
         Some("openapi") => openapi::run(&mut arguments),
         Some("outbox") => outbox::run(&mut arguments).await,
         Some("ping") => ping::run().await,
-        Some("rollback") => rollback::run(&mut arguments).await,
         Some("routes") => {
             routes::print();
             Ok(())

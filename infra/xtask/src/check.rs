@@ -13,14 +13,19 @@ use crate::workspace::Workspace;
 const TEMPLATES: [&str; 4] =
     ["template.yaml", "infra/stores.yaml", "infra/monitoring.yaml", "infra/delivery/github.yaml"];
 
+/// `sam validate` needs to be told one; the templates name none.
+const ANY_REGION: &str = "us-east-1";
+
 /// Runs all checks, also after one has failed; returns 0 if none did.
 pub fn check(workspace: &Workspace) -> Result<u8> {
-    let tools = Tools::of_check(workspace)?;
-    if !tools.is_installed() {
-        progress::step("linters", || tools.install(workspace))?;
+    let (tools, delivery) = (Tools::of_check(workspace)?, Tools::of_delivery(workspace)?);
+    for (name, tools) in [("linters", &tools), ("delivery tools", &delivery)] {
+        if !tools.is_installed() {
+            progress::step(name, || tools.install(workspace))?;
+        }
     }
     let mut failed = Vec::new();
-    for (name, mut command) in commands(workspace, &tools) {
+    for (name, mut command) in commands(workspace, &tools).into_iter().chain(validations(workspace, &delivery)?) {
         say!("\n== {name}");
         let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
         if !status.success() {
@@ -35,7 +40,7 @@ pub fn check(workspace: &Workspace) -> Result<u8> {
     Ok(1)
 }
 
-fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(&'static str, Command)> {
+fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(String, Command)> {
     let cargo = |arguments: &[&str]| {
         let mut command = build::cargo(workspace);
         command.args(arguments);
@@ -51,14 +56,13 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(&'static str, Command)
     };
     let mut openapi = Command::new(workspace.binary("tools"));
     openapi.args(["openapi", "--check"]).current_dir(&workspace.root);
-    vec![
+    let commands = [
         ("formatting", cargo(&["fmt", "--all", "--check"])),
         (
             "clippy",
             cargo(&["clippy", "--workspace", "--all-targets", "--profile", "stage", "--", "--deny", "warnings"]),
         ),
         ("dependencies (bans, licences, sources; advisories need a network and are not looked at)", deny),
-        // It also runs SAM's own transformation, which is all that `sam validate --lint` does.
         (
             "templates: cfn-lint, with its serverless rules",
             on_templates("cfn-lint", &["-a", "cfn_lint_serverless.rules", "--"]),
@@ -70,5 +74,19 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(&'static str, Command)
         ),
         ("tools", cargo(&[&["build", "--quiet"], &build::TOOLS[..]].concat())),
         ("openapi.json", openapi),
-    ]
+    ];
+    commands.map(|(name, command)| (name.to_owned(), command)).into()
+}
+
+/// `sam validate --lint`, by the SAM that deploys. It takes one template at a time, and its cfn-lint is an older one than ours.
+fn validations(workspace: &Workspace, delivery: &Tools) -> Result<Vec<(String, Command)>> {
+    let validation = |template: &str| {
+        let mut command = Command::new(delivery.program("sam"));
+        command.args(["validate", "--lint", "--region", ANY_REGION, "--template-file"]);
+        // Run in a directory whose `.cfnlintrc` is for this alone.
+        command.arg(workspace.root.join(template)).current_dir(workspace.root.join("infra/delivery"));
+        delivery.keep_sam_quiet(&mut command)?;
+        Ok((format!("templates: sam validate --lint, {template}"), command))
+    };
+    TEMPLATES.into_iter().map(validation).collect()
 }

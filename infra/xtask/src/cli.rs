@@ -46,7 +46,7 @@ Usage: cargo xtask COMMAND
   build [--architecture A]  the functions as they are deployed, for arm64 (or x86_64)
   sizes                     how large they are, as AWS stores them
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`
-  check                     formatting, lints, licences, template, openapi.json
+  check                     formatting, lints, licences, templates, openapi.json
 
 Environment:
   SOUK_MYSQL_PORT (13306), SOUK_REDIS_PORT (16379), SOUK_MONGODB_PORT (27117), SOUK_AWS_PORT (4566),
@@ -84,6 +84,7 @@ pub enum Command {
     Build(Architecture),
     Sizes,
     Deploy(Release),
+    Rollback(Vec<OsString>),
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
     Check,
@@ -118,10 +119,7 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command> {
         "keys" => return keys(parser),
         "build" => return build(parser),
         "deploy" => return deploy(parser),
-        "rollback" => {
-            let arguments = parser.raw_args()?.collect();
-            return Ok(Command::Operate { subcommand: "rollback", arguments, is_local: false });
-        }
+        "rollback" => return Ok(Command::Rollback(parser.raw_args()?.collect())),
         "demo" => Command::Demo,
         "routes" => Command::Routes,
         "sizes" => Command::Sizes,

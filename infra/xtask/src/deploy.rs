@@ -9,7 +9,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
 
 use crate::aws::{Aws, BUCKET, StackState};
 use crate::deployment::Deployment;
@@ -118,15 +117,14 @@ impl Deployer<'_> {
         self.aws.create_bucket()?;
         let log_path = self.stage.logs().join("sam.log");
         let log = fs::File::create(&log_path)?;
-        self.forestall_update_check()?;
         let mut command = self.stage.command(self.tools.program("sam"));
+        self.tools.keep_sam_quiet(&mut command)?;
         command
             .args(["deploy", "--stack-name", STACK, "--template-file", "template.yaml", "--s3-bucket", BUCKET])
             .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "CAPABILITY_NAMED_IAM"])
             .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
             .arg("--parameter-overrides")
             .args(self.overrides())
-            .env("SAM_CLI_TELEMETRY", "0")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -138,16 +136,6 @@ impl Deployer<'_> {
             );
         }
         Ok(())
-    }
-
-    /// SAM asks the package index for newer versions once a week, after the work; it is pinned, so it need not.
-    fn forestall_update_check(&self) -> Result<()> {
-        let dir = self.stage.dir.join(".aws-sam");
-        files::create_dir(&dir)?;
-        let far_future = 4_102_444_800_u64;
-        let metadata =
-            json!({"installationId": "00000000-0000-4000-8000-000000000000", "lastVersionCheck": far_future});
-        files::write_private(&dir.join("metadata.json"), &metadata.to_string())
     }
 
     /// Replaces the code of some functions and nothing else.

@@ -91,6 +91,7 @@ fn run() -> Result<u8> {
         Command::Build(architecture) => release::build_functions(&workspace, architecture)?,
         Command::Sizes => sizes::sizes(&workspace)?,
         Command::Deploy(release) => release::deploy(&workspace, &release)?,
+        Command::Rollback(arguments) => return release::rollback(&workspace, &arguments),
         Command::Routes => return without_stage(&workspace, "routes", &[]),
         Command::OpenApi(arguments) => return without_stage(&workspace, "openapi", &arguments),
         Command::Test(arguments) => return test::test(&workspace, &Settings::read()?, &arguments),

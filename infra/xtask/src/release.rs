@@ -4,6 +4,7 @@
 //! fails while it deploys: a migration, an alarm while requests move to the new code. What fails the smoke test afterwards is taken
 //! back here.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -12,12 +13,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::environment;
+use crate::exit_code;
 use crate::progress::{self, say};
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
 /// What only a commit may be deployed to, so that it can be told later what runs there.
 const PRODUCTION: &str = "prod";
+/// Moves every function's alias back.
+const ROLLBACK: &str = "rollback.py";
 
 /// What is deployed, and where to.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +80,11 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
         }
         ensure_signing_key(workspace, &tools, release)?;
     }
-    release.run("sam deploy", &mut sam_deploy(workspace, &tools, release, &section))?;
+    let mut sam = sam_deploy(workspace, &tools, release, &section);
+    if !release.dry_run {
+        tools.keep_sam_quiet(&mut sam)?;
+    }
+    release.run("sam deploy", &mut sam).context("what CloudFormation had begun it has taken back")?;
     if release.stack == Stack::App {
         keep_if_it_answers(workspace, &tools, release)?;
     }
@@ -85,14 +93,30 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
 
 /// The smoke test; what fails it goes back to the versions before.
 fn keep_if_it_answers(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
-    let mut test = Command::new(tools.program("python"));
-    test.arg(workspace.root.join("infra/delivery/smoke_test.py")).arg(format!("souk-{}", release.environment));
+    let mut test = script(workspace, tools, "smoke_test.py");
+    test.arg(format!("souk-{}", release.environment));
     let Err(failed) = release.run("smoke test", &mut test) else { return Ok(()) };
-    build::tools(workspace)?;
-    let mut rollback = Command::new(workspace.binary("tools"));
-    rollback.args(["rollback", "--yes", "--env", &release.environment]);
-    release.run("rollback", &mut rollback)?;
-    Err(failed.context("every function is back at the version before"))
+    let mut back = script(workspace, tools, ROLLBACK);
+    back.args(["--yes", "--env", &release.environment]);
+    Err(match release.run("rollback", &mut back) {
+        Ok(()) => failed.context("every function is back at the version before"),
+        Err(stuck) => failed.context(format!("{stuck}, so what was deployed is still there")),
+    })
+}
+
+/// Every function back to the version before, without a build; returns the script's exit code.
+pub fn rollback(workspace: &Workspace, arguments: &[OsString]) -> Result<u8> {
+    let tools = Tools::of_delivery(workspace)?;
+    install(workspace, &tools)?;
+    let status = script(workspace, &tools, ROLLBACK).args(arguments).status().context("cannot run Python")?;
+    Ok(exit_code(status))
+}
+
+/// One of the scripts in `infra/delivery`.
+fn script(workspace: &Workspace, tools: &Tools, name: &str) -> Command {
+    let mut command = Command::new(tools.program("python"));
+    command.arg(workspace.root.join("infra/delivery").join(name));
+    command
 }
 
 /// What functions can be built for.
@@ -147,12 +171,12 @@ fn cargo_lambda_build(workspace: &Workspace, tools: &Tools, architecture: Archit
 
 /// The one thing that CloudFormation cannot make itself: a signing key, where there is none.
 fn ensure_signing_key(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
-    let script = || {
-        let mut command = Command::new(tools.program("python"));
-        command.arg(workspace.root.join("infra/delivery/token_keys.py")).arg(&release.environment);
+    let token_keys = || {
+        let mut command = script(workspace, tools, "token_keys.py");
+        command.arg(&release.environment);
         command
     };
-    let mut put = script();
+    let mut put = token_keys();
     put.stdin(Stdio::piped());
     if release.dry_run {
         say!("{}", shown(&put));
@@ -160,7 +184,7 @@ fn ensure_signing_key(workspace: &Workspace, tools: &Tools, release: &Release) -
     }
     progress::step("token keys", || {
         // Looked at first: what makes keys takes minutes to build where nothing is built yet.
-        if script().arg("--are-there").status().context("cannot run Python")?.success() {
+        if token_keys().arg("--are-there").status().context("cannot run Python")?.success() {
             return Ok(());
         }
         build::tools(workspace)?;
@@ -183,7 +207,7 @@ fn sam_deploy(workspace: &Workspace, tools: &Tools, release: &Release, section: 
     if let Some(region) = environment::region() {
         command.args(["--region", &region]);
     }
-    command.env("SAM_CLI_TELEMETRY", "0").current_dir(&workspace.root);
+    command.current_dir(&workspace.root);
     command
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 
 use crate::environment;
 use crate::files;
@@ -44,11 +45,28 @@ impl Tools {
         for file in scripts.iter().chain([&requirements]) {
             content.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
         }
-        Ok(Self { dir: workspace.local().join(name), requirements, stamp: files::fingerprint(&content) })
+        // Programs that are installed have their path written into them: the real one, for `.local` may be a link.
+        let local = workspace.local();
+        let dir = local.canonicalize().unwrap_or(local).join(name);
+        Ok(Self { dir, requirements, stamp: files::fingerprint(&content) })
     }
 
     pub fn program(&self, name: &str) -> PathBuf {
         self.dir.join("bin").join(name)
+    }
+
+    /// Has a command that runs SAM keep to itself: it reports nothing, and leaves the person's home alone. Nor does it ask the package
+    /// index for newer versions, which it else does once a week: it is pinned.
+    pub fn keep_sam_quiet(&self, command: &mut Command) -> Result<()> {
+        let dir = self.dir.join("sam");
+        files::create_dir(&dir)?;
+        // The end of the century. A whole number would not do: SAM takes nothing but a float for a time.
+        let far_future = 4_102_444_800.0;
+        let metadata =
+            json!({"installationId": "00000000-0000-4000-8000-000000000000", "lastVersionCheck": far_future});
+        files::write_private(&dir.join("metadata.json"), &metadata.to_string())?;
+        command.env("__SAM_CLI_APP_DIR", dir).env("SAM_CLI_TELEMETRY", "0");
+        Ok(())
     }
 
     /// The search path of a program that calls others of these tools.
