@@ -17,7 +17,7 @@ use shared::telemetry::hex;
 use crate::http_server::{Answer, Asked, HttpServer};
 
 /// How long spans may take: they are sent after the reply.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A collector, and what it took.
 pub struct Collector {

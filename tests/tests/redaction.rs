@@ -21,7 +21,9 @@ impl AllDeployed {
         let names = functions.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let all: Vec<Deployed> =
             names.filter(|name| !name.starts_with("lab-")).map(|name| Deployed::of(&name)).collect();
-        all.iter().for_each(|function| function.put_with(variables));
+        for function in &all {
+            function.put_with(variables);
+        }
         Self(all)
     }
 }

@@ -46,7 +46,9 @@ fn an_order_is_one_trace_from_the_callers_span_to_its_mail_and_its_notification(
     let deployed = functions.map(Deployed::of);
     let to_collector =
         [("SOUK_TRACES", "collector"), ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.endpoint.as_str())];
-    deployed.iter().for_each(|function| function.put_with(&to_collector));
+    for function in &deployed {
+        function.put_with(&to_collector);
+    }
     let (trace_id, callers_span) = (new_trace_id(), "00f067aa0ba902b7");
     let body = json!({ "lines": [{ "productId": product, "quantity": 1 }] });
     let order = Call::post("/v1/orders").token(people::customer()).key(&people::new_key()).json(body);
@@ -149,8 +151,9 @@ fn signature(request: &Asked, authorization: &str) -> String {
     let signed = authorization.split_once("SignedHeaders=").unwrap().1.split_once(',').unwrap().0;
     assert!(signed.split(';').any(|name| name == "host") && signed.split(';').any(|name| name == "content-type"));
     let sha256 = |bytes: &[u8]| hex(digest::digest(&digest::SHA256, bytes).as_ref());
-    let headers: String =
+    let headers: Vec<String> =
         signed.split(';').map(|name| format!("{name}:{}\n", request.header(name).unwrap().trim())).collect();
+    let headers = headers.concat();
     let canonical = format!("POST\n{}\n\n{headers}\n{signed}\n{}", request.path, sha256(&request.body));
     let time = request.header("x-amz-date").unwrap();
     let (date, region) = (&time[..8], Stage::get().region.as_str());
