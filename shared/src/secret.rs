@@ -1,4 +1,4 @@
-//! Secrets, fetched from Secrets Manager while the environment starts.
+//! Secrets, fetched from Secrets Manager while the environment starts; those of stores again when they were changed (`store::login`).
 
 use std::sync::Arc;
 

@@ -78,11 +78,8 @@ impl Proxy {
     }
 
     /// Ends every connection that there is.
-    ///
-    /// # Panics
-    /// Not by itself.
     pub fn hang_up(&self) {
-        for client in self.state.clients.lock().unwrap().drain(..) {
+        for client in self.state.clients().drain(..) {
             // One that has ended already cannot be ended again.
             let _ = client.shutdown(Shutdown::Both);
         }
@@ -105,6 +102,10 @@ impl Proxy {
 impl State {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, Vec<TcpStream>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts what is said, and holds it up for as long as it is cut. Whether it may pass: what was cut off stays so.
@@ -134,7 +135,7 @@ impl Inner {
 }
 
 fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
-    state.clients.lock().unwrap().extend(client.try_clone());
+    state.clients().extend(client.try_clone());
     let was_answered = Arc::new(AtomicBool::new(true));
     for (from, to, from_client) in [(client, server, true), (server, client, false)] {
         let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
