@@ -4,7 +4,8 @@
 //! migrations on a database of their own, the smoke test's requests through the API, the way back. `template.yaml` is deployed as
 //! `samconfig.toml` has it for production, from a copy of the checkout ([`Checkout::deployable`]) in which
 //!
-//! - all requests move at once, since the stage's AWS has no `CodeDeploy` (`canary.rs` shows that part);
+//! - all requests move at once, since the stage's AWS has no `CodeDeploy` (`canary.rs` shows that part; what an alarm ends, CloudFormation
+//!   takes back like what a failed migration ends, and `cargo xtask deploy` is told the same);
 //! - parameters that SAM itself reads are defaults too, since it is told nothing else by the stage's AWS;
 //! - the output `ApiUrl` is where the stage's AWS serves an API;
 //! - a function that nobody calls here is a file of a few bytes: to compress them all takes half a minute for each deployment.
