@@ -141,10 +141,8 @@ fn migrations_are_done_before_requests_move() {
         let _ = version_of(&name);
         let uses_a_database = ["SOUK_MYSQL_ENDPOINT", "SOUK_MONGODB_ENDPOINT"];
         let uses_a_database = uses_a_database.iter().any(|variable| function.environment.contains(*variable));
-        // The one because others wait for it, the other because it is not there in production.
-        let is_exempt = ["migrate", "lab-cache"].contains(&name.as_str());
         let waits = resources[&pascal(&name)]["DependsOn"] == "Migration";
-        assert_eq!(waits, uses_a_database && !is_exempt, "{name}");
+        assert_eq!(waits, uses_a_database && name != "migrate", "{name}");
     }
 }
 
