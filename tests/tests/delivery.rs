@@ -185,7 +185,7 @@ impl Handover {
             handover.parameter(&format!("network/{name}"), "subnet-0123456789abcdef0");
         }
         handover.parameter("network/security-group", "sg-0123456789abcdef0");
-        for name in ["mac-key", "mongodb", "mysql", "redis", "redis-revocation", "token-signing-key"] {
+        for name in ["mac-key", "mongodb", "mysql", "mysql-admin", "redis", "redis-revocation", "token-signing-key"] {
             let there = json!({ "SecretId": format!("souk/local/{name}") });
             let secret = aws::json_call("secretsmanager", "secretsmanager.GetSecretValue", &there);
             let here = format!("souk/{REHEARSAL}/{name}");
