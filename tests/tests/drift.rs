@@ -158,7 +158,11 @@ fn planted_drift_is_found() {
         ("a reply that is held back", "InvokeMode: RESPONSE_STREAM", "InvokeMode: BUFFERED"),
         ("the common environment", "SOUK_STAGE: !Ref Stage", "SOUK_STAGES: !Ref Stage"),
         ("the runtime", "Runtime: provided.al2023", "Runtime: provided.al2"),
-        ("a lab that is there unless somebody objects", "Default: \"off\"", "Default: \"on\""),
+        (
+            "a lab that is there unless somebody objects",
+            "  Lab:\n    Type: String\n    Default: \"off\"",
+            "  Lab:\n    Type: String\n    Default: \"on\"",
+        ),
         ("a lab that is there while it is off", "!Equals [!Ref Lab, \"on\"]", "!Equals [!Ref Lab, \"off\"]"),
         ("a lab function that is always there", "    Condition: HasLab\n", ""),
         (
