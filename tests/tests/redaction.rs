@@ -1,14 +1,13 @@
 //! Neither logs nor spans hold what nobody may read there: passwords, tokens, codes, addresses, the stores' credentials.
 //!
 //! With everything logged that can be (`TRACE`, below what the template allows), and everything traced, somebody goes through all that
-//! has to do with secrets, and sends garbage with secrets in it. Then all that was logged
-//! meanwhile is read.
+//! has to do with secrets, and sends garbage with secrets in it. Then all that was logged meanwhile is read.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use shared::ambient::Ambient;
-use tests::{Call, Stage, aws, collector::Collector, deployed::Deployed, people, people::PASSWORD, template};
+use tests::{Call, Stage, aws, collector::Collector, declared::declared, deployed::Deployed, people, people::PASSWORD};
 use ureq::http::Method;
 
 const NEW_PASSWORD: &str = "quite-another-battery-staple";
@@ -18,9 +17,7 @@ const MOST_LINES: usize = 10_000;
 
 /// All functions but the lab's, which hear of no secret.
 fn functions() -> Vec<String> {
-    let entries = std::fs::read_dir(template::repository().join("functions")).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| !name.starts_with("lab-")).collect()
+    declared().into_keys().filter(|name| !name.starts_with("lab-")).collect()
 }
 
 /// All functions, for a while with other variables.
@@ -187,7 +184,6 @@ fn log_lines(since: i128) -> Vec<String> {
 fn logs_and_spans_hold_no_secret_however_much_is_logged() {
     let collector = Collector::start();
     let mut secrets = Secrets::default();
-    let marker = Ambient::system().id().to_string();
     let began = Ambient::system().now().unix_timestamp_nanos() / 1_000_000;
     {
         let _all = AllDeployed::with(&[
@@ -198,8 +194,7 @@ fn logs_and_spans_hold_no_secret_however_much_is_logged() {
         live(&mut secrets);
         send_garbage(&mut secrets);
         of_the_stage(&mut secrets);
-        // What follows it in the logs was not lost on the way.
-        let _ = Call::get(format!("/v1/products/{marker}")).send().expect(404);
+        let _ = Call::get(format!("/v1/products/{}", people::new_key())).send().expect(404);
     }
     let lines = log_lines(began);
     let spans: Vec<String> = collector.spans().into_iter().map(|span| span.text).collect();
