@@ -12,6 +12,8 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 
+use crate::boxed;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest reply that is read.
 const MAX_REPLY: usize = 1024 * 1024;
@@ -69,6 +71,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// As [`get`].
+    #[boxed]
     pub async fn send(
         &self,
         method: &'static str,

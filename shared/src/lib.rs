@@ -39,3 +39,7 @@ pub mod report;
 pub mod secret;
 pub mod store;
 pub mod telemetry;
+
+/// On an `async fn`: its future is on the heap, and compiled here with the driver's code below it. Otherwise each function that
+/// awaits it would compile all of that anew, and link it twice where this crate awaits it too.
+pub(crate) use async_recursion::async_recursion as boxed;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{aws::Aws, error::chain};
+use crate::{aws::Aws, boxed, error::chain};
 
 /// A secret by name or ARN.
 #[derive(Clone)]
@@ -40,13 +40,20 @@ impl Secret {
     /// # Errors
     /// When Secrets Manager refuses or does not answer, or the value is not a `T`.
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T, SecretError> {
-        let failed = |reason: String| SecretError { id: Arc::clone(&self.id), reason };
-        let client = aws_sdk_secretsmanager::Client::new(self.aws.config().await);
-        // On the heap, as every AWS call here: its future has some 17 kB, which each future around it would have too.
-        let output = Box::pin(client.get_secret_value().secret_id(&*self.id).send()).await;
-        let output = output.map_err(|error| failed(chain(&error)))?;
-        let text = output.secret_string().ok_or_else(|| failed("is not text".into()))?;
         // The parser's message would quote the value.
-        serde_json::from_str(text).map_err(|error| failed(format!("unexpected shape ({:?})", error.classify())))
+        let failed = |error: serde_json::Error| self.failed(format!("unexpected shape ({:?})", error.classify()));
+        serde_json::from_str(self.text().await?.expose_secret()).map_err(failed)
+    }
+
+    #[boxed]
+    async fn text(&self) -> Result<SecretString, SecretError> {
+        let client = aws_sdk_secretsmanager::Client::new(self.aws.config().await);
+        let output = client.get_secret_value().secret_id(&*self.id).send().await;
+        let output = output.map_err(|error| self.failed(chain(&error)))?;
+        output.secret_string.map(SecretString::from).ok_or_else(|| self.failed("is not text".into()))
+    }
+
+    fn failed(&self, reason: String) -> SecretError {
+        SecretError { id: Arc::clone(&self.id), reason }
     }
 }

@@ -34,7 +34,7 @@ async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, Ap
         now,
     };
     let welcome = mail(Recipient::User(id), Content::VerifyEmail)?;
-    let is_new = !users::exists(&needs.mongodb, &email).await?
+    let is_new = users::find_holder(&needs.mongodb, &email).await?.is_none()
         && users::insert(&needs.mongodb, &user, Some(&welcome)).await? == Inserted::Yes;
     let message = if is_new {
         welcome

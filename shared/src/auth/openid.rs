@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
 use super::jwt;
-use crate::{email::EmailAddress, error::ApiError, http_client};
+use crate::{boxed, email::EmailAddress, error::ApiError, http_client};
 
 /// How long the issuer may take to answer.
 const PATIENCE: StdDuration = StdDuration::from_secs(3);
@@ -111,6 +111,7 @@ impl OpenIdIssuer {
     ///
     /// # Errors
     /// When the issuer's keys have not been had yet, and cannot be had now.
+    #[boxed]
     pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Option<IdToken>, ApiError> {
         let header = jsonwebtoken::decode_header(token).ok();
         let Some(key_id) = header.and_then(|header| header.kid) else { return Ok(None) };

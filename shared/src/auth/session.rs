@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     ambient::Ambient,
+    boxed,
     contract::{Opener, Requirements, Resource},
     environment::{self, ConfigError},
     error::{ApiError, Problem},
@@ -57,6 +58,7 @@ pub struct Granted {
 ///
 /// # Errors
 /// When the store does not answer.
+#[boxed]
 pub async fn begin(
     mongodb: &Mongodb,
     identity: &Identity,
@@ -82,6 +84,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// When the store does not answer.
+#[boxed]
 pub async fn refresh(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -123,6 +126,7 @@ pub async fn refresh(
 ///
 /// # Errors
 /// When the store does not answer, or the signing key cannot be had.
+#[boxed]
 pub async fn grant(
     mongodb: &Mongodb,
     signer: &TokenSigner,
@@ -147,6 +151,7 @@ pub async fn grant(
 ///
 /// # Errors
 /// When the store does not answer.
+#[boxed]
 pub async fn end(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -165,6 +170,7 @@ pub async fn end(
 ///
 /// # Errors
 /// [`Problem::LastAdmin`] for the last admin; when the store does not answer.
+#[boxed]
 pub async fn end_with_user(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -185,6 +191,7 @@ pub async fn end_with_user(
 ///
 /// # Errors
 /// When the store does not answer.
+#[boxed]
 pub async fn end_all(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -201,6 +208,7 @@ pub async fn end_all(
 
 /// As [`end_all`], after a write to the user that has begun a new epoch: so they cannot go on, whatever happens here. What fails here
 /// leaves access tokens until they expire.
+#[boxed]
 pub async fn end_with_epoch(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -215,6 +223,7 @@ pub async fn end_with_epoch(
 }
 
 /// Has a user's access tokens refused, after a write that changed what they say. The sessions go on.
+#[boxed]
 pub async fn outdate_access_tokens(mongodb: &Mongodb, redis: &Redis, user_id: Uuid) {
     match sessions::generations(mongodb, user_id).await {
         Ok(sessions) => {

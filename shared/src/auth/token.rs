@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     ambient::Ambient,
+    boxed,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     error::ApiError,
@@ -106,6 +107,7 @@ impl TokenSigner {
     ///
     /// # Errors
     /// When the signing key cannot be had.
+    #[boxed]
     pub async fn sign(&self, token: &AccessToken, id: Uuid, now: OffsetDateTime) -> Result<String, ApiError> {
         let SigningKey { header, key, .. } = self.key(now).await?;
         let now_seconds = now.unix_timestamp();

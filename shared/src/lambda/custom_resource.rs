@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::TaskError;
-use crate::http_client;
+use crate::{boxed, http_client};
 
 /// How long CloudFormation may take to take the reply.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,6 +46,7 @@ impl Deployment {
     ///
     /// # Errors
     /// When the address does not take the reply.
+    #[boxed]
     pub async fn respond(&self, result: Result<(), &str>) -> Result<(), TaskError> {
         let Self::CloudFormation(request) = self else { return Ok(()) };
         let body = json!({

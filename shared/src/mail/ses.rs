@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::Mail;
 use crate::{
     aws::Aws,
+    boxed,
     contract::{Grant, Opener, Requirements, Resource, Target},
     email::EmailAddress,
     environment::{self, ConfigError},
@@ -67,6 +68,7 @@ impl Ses {
     /// # Errors
     /// When SES refuses or does not answer.
     #[tracing::instrument(name = "ses.send", skip_all)]
+    #[boxed]
     pub async fn send(&self, to: &EmailAddress, mail: &Mail) -> Result<(), SesError> {
         let content = |data: &str| {
             let content = Content::builder().data(data).charset("UTF-8").build();
@@ -81,7 +83,7 @@ impl Ses {
             .destination(Destination::builder().to_addresses(to.as_str()).build())
             .content(EmailContent::builder().simple(message).build())
             .send();
-        Box::pin(send).await.map_err(|error| {
+        send.await.map_err(|error| {
             // The mail itself is not accepted, whoever sends it whenever.
             let is_refused = error
                 .as_service_error()

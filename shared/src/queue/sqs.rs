@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Outgoing, QueueContract};
 use crate::{
     aws::Aws,
+    boxed,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     error::{ApiError, chain},
@@ -23,21 +24,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The sending end of a queue.
 pub struct Queue<Q> {
-    aws: Aws,
-    client: Arc<OnceCell<Client>>,
-    url: Arc<str>,
+    sender: Sender,
     contract: PhantomData<fn() -> Q>,
 }
 
 impl<Q> Clone for Queue<Q> {
     fn clone(&self) -> Self {
-        Self {
-            aws: self.aws.clone(),
-            client: Arc::clone(&self.client),
-            url: Arc::clone(&self.url),
-            contract: PhantomData,
-        }
+        Self { sender: self.sender.clone(), contract: PhantomData }
     }
+}
+
+/// What sends, whatever the queue holds: no type parameter, so it is compiled once for all queues.
+#[derive(Clone)]
+struct Sender {
+    aws: Aws,
+    client: Arc<OnceCell<Client>>,
+    url: Arc<str>,
 }
 
 /// A message did not leave.
@@ -62,16 +64,13 @@ impl<Q: QueueContract> Resource for Queue<Q> {
     }
 
     fn open(opener: &Opener) -> Result<Self, ConfigError> {
-        Ok(Self {
-            aws: opener.aws.clone(),
-            client: Arc::default(),
-            url: environment::required(Q::URL)?.into(),
-            contract: PhantomData,
-        })
+        let url = environment::required(Q::URL)?.into();
+        let sender = Sender { aws: opener.aws.clone(), client: Arc::default(), url };
+        Ok(Self { sender, contract: PhantomData })
     }
 
     async fn warm(&self) {
-        self.client().await;
+        self.sender.client().await;
     }
 }
 
@@ -92,10 +91,8 @@ impl<Q: QueueContract> Queue<Q> {
         fields(otel.kind = "producer", messaging.system = "aws_sqs", messaging.destination.name = Q::NAME)
     )]
     pub(super) async fn send_now(&self, message: &Outgoing) -> Result<(), SendError> {
-        let send = self.client().await.send_message().queue_url(&*self.url).message_body(&message.envelope).send();
-        match tokio::time::timeout(PATIENCE, Box::pin(send)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(SendError(chain(&error))),
+        match tokio::time::timeout(PATIENCE, self.sender.send(&message.envelope)).await {
+            Ok(result) => result,
             Err(_) => Err(SendError(format!("no answer within {PATIENCE:?}"))),
         }
     }
@@ -106,11 +103,21 @@ impl<Q: QueueContract> Queue<Q> {
         let rows: Vec<&Claimed> = rows.iter().filter(|row| row.queue == Q::NAME).collect();
         let mut results = Vec::with_capacity(rows.len());
         for batch in rows.chunks(BATCH) {
-            results.extend(self.send_batch(batch).await);
+            results.extend(self.sender.send_batch(batch).await);
         }
         results
     }
+}
 
+impl Sender {
+    #[boxed]
+    async fn send(&self, envelope: &str) -> Result<(), SendError> {
+        let send = self.client().await.send_message().queue_url(&*self.url).message_body(envelope).send();
+        send.await.map_err(|error| SendError(chain(&error)))?;
+        Ok(())
+    }
+
+    #[boxed]
     async fn send_batch(&self, rows: &[&Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
         let mut request = self.client().await.send_message_batch().queue_url(&*self.url);
         for row in rows {
@@ -121,7 +128,7 @@ impl<Q: QueueContract> Queue<Q> {
                 Err(error) => return every(rows, &SendError(chain(&error))),
             };
         }
-        let output = match Box::pin(request.send()).await {
+        let output = match request.send().await {
             Ok(output) => output,
             Err(error) => return every(rows, &SendError(chain(&error))),
         };

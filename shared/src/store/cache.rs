@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{Redis, StoreError, redis::milliseconds};
-use crate::{ambient::Ambient, error::ApiError};
+use crate::{ambient::Ambient, boxed, error::ApiError};
 
 const TTL: Duration = Duration::from_mins(1);
 /// Up to this much is added to a TTL, so that what was filled together does not expire together.
@@ -189,6 +189,7 @@ async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
 
 /// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply.
 #[tracing::instrument(name = "cache.invalidate", skip_all)]
+#[boxed]
 pub async fn invalidate(redis: &Redis, key: Key, version: u64) {
     set_unless_newer(redis, key, version, &format!("t{version}\n"), TOMBSTONE_TTL).await;
 }

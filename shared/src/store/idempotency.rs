@@ -13,7 +13,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{Mysql, StoreError};
-use crate::{ambient::Ambient, lambda::IdempotencyKey};
+use crate::{ambient::Ambient, boxed, lambda::IdempotencyKey};
 
 /// How long a request is believed to be at work; longer than any function's timeout.
 const LEASE: Duration = Duration::seconds(60);
@@ -46,6 +46,7 @@ pub enum Outcome {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "idempotency.claim", skip_all)]
+#[boxed]
 pub async fn claim(
     mysql: &Mysql,
     ambient: &Ambient,
@@ -118,12 +119,14 @@ async fn existing(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "idempotency.purge", skip_all)]
+#[boxed]
 pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     mysql.purge("DELETE FROM idempotency_keys WHERE created_at < ? LIMIT 1000", now - KEPT).await
 }
 
 impl Claim {
     /// Keeps the reply, in the transaction of the work. Whether the claim was still held: if not, roll back.
+    #[boxed]
     pub(super) async fn complete(
         &self,
         connection: &mut MySqlConnection,
@@ -149,6 +152,7 @@ impl Claim {
     /// # Errors
     /// When the store does not answer. The key is then free when its lease ends.
     #[tracing::instrument(name = "idempotency.release", skip_all)]
+    #[boxed]
     pub async fn release(&self, mysql: &Mysql) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM idempotency_keys WHERE user_id = ? AND idempotency_key = ? AND fencing_token = ?")
             .bind(self.user_id)

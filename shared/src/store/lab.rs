@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Mysql, Redis, StoreError, cache::Key, redis::milliseconds};
+use crate::boxed;
 
 /// How long what was read without a guard is kept.
 const TTL: Duration = Duration::from_mins(1);
@@ -12,6 +13,7 @@ const TTL: Duration = Duration::from_mins(1);
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "lab.find_slowly", skip_all)]
+#[boxed]
 pub async fn find_slowly(mysql: &Mysql, pause: Duration) -> Result<i64, StoreError> {
     let found = sqlx::query_scalar("SELECT SLEEP(?) + 42")
         .bind(pause.as_secs_f64())
@@ -25,6 +27,7 @@ pub async fn find_slowly(mysql: &Mysql, pause: Duration) -> Result<i64, StoreErr
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "lab.get", skip_all)]
+#[boxed]
 pub async fn get(redis: &Redis, key: Key) -> Result<Option<i64>, StoreError> {
     redis.repeatable(redis::cmd("GET").arg(key.to_string())).await
 }
@@ -34,6 +37,7 @@ pub async fn get(redis: &Redis, key: Key) -> Result<Option<i64>, StoreError> {
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "lab.set", skip_all)]
+#[boxed]
 pub async fn set(redis: &Redis, key: Key, value: i64) -> Result<(), StoreError> {
     redis.repeatable(redis::cmd("SET").arg(key.to_string()).arg(value).arg("PX").arg(milliseconds(TTL))).await
 }
@@ -43,6 +47,7 @@ pub async fn set(redis: &Redis, key: Key, value: i64) -> Result<(), StoreError> 
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "lab.mysql_connections", skip_all)]
+#[boxed]
 pub async fn mysql_connections(mysql: &Mysql) -> Result<i64, StoreError> {
     let query =
         "SELECT COUNT(*) FROM information_schema.processlist WHERE user = SUBSTRING_INDEX(CURRENT_USER(), '@', 1)";
@@ -54,6 +59,7 @@ pub async fn mysql_connections(mysql: &Mysql) -> Result<i64, StoreError> {
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "lab.redis_connections", skip_all)]
+#[boxed]
 pub async fn redis_connections(redis: &Redis) -> Result<usize, StoreError> {
     let clients: String = redis.repeatable(redis::cmd("CLIENT").arg("LIST")).await?;
     Ok(clients.lines().count())

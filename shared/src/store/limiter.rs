@@ -20,6 +20,7 @@ use super::{
     redis::milliseconds,
 };
 use crate::{
+    boxed,
     contract::{Limit, Opener, Quota, Requirements, Resource},
     environment::{self, ConfigError},
     error::{ApiError, Problem},
@@ -102,6 +103,7 @@ impl Limiter {
     ///
     /// # Errors
     /// [`Problem::TooManyRequests`] beyond the limit; when neither store answers.
+    #[boxed]
     pub async fn count_account(&self, limit: Limit, account: &str, now: OffsetDateTime) -> Result<Counted, ApiError> {
         self.count(limit, "account", limit.by_account(), account, now).await?.checked()
     }
@@ -110,6 +112,7 @@ impl Limiter {
     ///
     /// # Errors
     /// As [`Self::count_account`].
+    #[boxed]
     pub async fn count_address(&self, limit: Limit, network: &str, now: OffsetDateTime) -> Result<Counted, ApiError> {
         let Quota { requests, window } = limit.by_address();
         let quota = Quota { requests: requests.saturating_mul(self.address_factor), window };

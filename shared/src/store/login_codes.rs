@@ -12,7 +12,7 @@ use time::Duration;
 use uuid::Uuid;
 
 use super::{Redis, StoreError};
-use crate::{auth::MacKey, error::ApiError};
+use crate::{auth::MacKey, boxed, error::ApiError};
 
 /// How long a code is valid after its mail was written.
 pub const LIFETIME: Duration = Duration::minutes(5);
@@ -60,6 +60,7 @@ fn key(challenge_id: Uuid) -> String {
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "login_codes.open", skip_all)]
+#[boxed]
 pub async fn open(redis: &Redis, challenge_id: Uuid, account: &str) -> Result<(), StoreError> {
     let mut command = redis::cmd("EVAL");
     command.arg(OPEN).arg(1).arg(key(challenge_id)).arg(account).arg(PATIENCE.whole_seconds());
@@ -71,6 +72,7 @@ pub async fn open(redis: &Redis, challenge_id: Uuid, account: &str) -> Result<()
 /// # Errors
 /// When Redis does not answer, or the key cannot be had.
 #[tracing::instrument(name = "login_codes.issue", skip_all)]
+#[boxed]
 pub async fn issue(redis: &Redis, mac: &MacKey, challenge_id: Uuid, code: &str) -> Result<bool, ApiError> {
     let tag = BASE64URL.encode(mac.tag(PURPOSE, &[challenge_id.as_bytes(), code.as_bytes()]).await?);
     let mut command = redis::cmd("EVAL");
@@ -83,6 +85,7 @@ pub async fn issue(redis: &Redis, mac: &MacKey, challenge_id: Uuid, code: &str) 
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "login_codes.attempt", skip_all)]
+#[boxed]
 pub async fn attempt(redis: &Redis, challenge_id: Uuid) -> Result<Option<Attempt>, StoreError> {
     let mut command = redis::cmd("EVAL");
     command.arg(ATTEMPT).arg(1).arg(key(challenge_id)).arg(ATTEMPTS);
@@ -96,6 +99,7 @@ impl Attempt {
     /// # Errors
     /// When Redis does not answer, or the key cannot be had.
     #[tracing::instrument(name = "login_codes.redeem", skip_all)]
+    #[boxed]
     pub async fn redeem(&self, redis: &Redis, mac: &MacKey, code: &str) -> Result<bool, ApiError> {
         let tag = BASE64URL.decode(&self.tag).map_err(ApiError::internal)?;
         if !mac.verify(PURPOSE, &[self.challenge_id.as_bytes(), code.as_bytes()], &tag).await? {

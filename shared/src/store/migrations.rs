@@ -13,6 +13,7 @@ use sqlx::{
 };
 
 use super::{Mongodb, MysqlAdmin, StoreError, notifications, users::ADMINS_GUARD};
+use crate::boxed;
 
 /// Name and text of each file in `migrations/`, in order.
 const FILES: &[(&str, &str)] = &[
@@ -32,6 +33,7 @@ const LOCK_SECONDS: u32 = 240;
 /// # Errors
 /// When the database cannot be reached, another migration takes too long, or an applied one is not the one in this code.
 #[tracing::instrument(name = "migrations.mysql", skip_all)]
+#[boxed]
 pub async fn mysql(mysql: &MysqlAdmin) -> Result<usize, StoreError> {
     // One connection for all of it: the lock is the connection's, and goes with it.
     let mut connection = mysql.connection().await?;
@@ -84,6 +86,7 @@ async fn newest_applied(connection: &mut MySqlConnection) -> Result<Option<i64>,
 /// # Errors
 /// When the database cannot be reached.
 #[tracing::instrument(name = "migrations.mongodb", skip_all)]
+#[boxed]
 pub async fn mongodb(mongodb: &Mongodb) -> Result<usize, StoreError> {
     let database = mongodb.database().await?;
     let mut count = 0;

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use super::{StoreError, TRUSTED_IDLE, login::Login};
 use crate::{
+    boxed,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     secret::{Credentials, Secret},
@@ -75,11 +76,12 @@ impl Mongodb {
     ///
     /// # Errors
     /// When the credentials cannot be had, the endpoint is not a MongoDB connection string, or a connection that is checked does not answer.
+    #[boxed]
     pub async fn database(&self) -> Result<Database, StoreError> {
         if self.is_trusted() {
             return self.login.client(|_| self.log_in()).await;
         }
-        let database = self.login.attempt(|_| self.log_in(), |database| Box::pin(checked(database))).await?;
+        let database = self.login.attempt(|_| self.log_in(), checked).await?;
         self.was_lost.store(false, Ordering::Relaxed);
         *self.used_at() = Some(Instant::now());
         Ok(database)
@@ -133,6 +135,7 @@ impl Mongodb {
     /// # Errors
     /// When it does not.
     #[tracing::instrument(name = "mongodb.ping", skip_all)]
+    #[boxed]
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.database().await?.run_command(doc! { "ping": 1 }).await?;
         Ok(())
@@ -140,6 +143,7 @@ impl Mongodb {
 }
 
 /// The database, once it has answered.
+#[boxed]
 async fn checked(database: Database) -> Result<Database, StoreError> {
     let mut attempt = 1;
     loop {

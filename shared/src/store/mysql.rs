@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::{StoreError, TRUSTED_IDLE, login::Login};
 use crate::{
     ambient::Ambient,
+    boxed,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     secret::{Credentials, Secret},
@@ -89,6 +90,7 @@ impl Mysql {
             .connect_lazy_with(options))
     }
 
+    #[boxed]
     pub(super) async fn credentials(&self) -> Result<Credentials, StoreError> {
         self.secret.json().await.map_err(unavailable)
     }
@@ -102,6 +104,7 @@ impl Mysql {
     ///
     /// # Errors
     /// When there is none.
+    #[boxed]
     pub async fn connection(&self) -> Result<PoolConnection<MySql>, StoreError> {
         // On the heap, as below: connecting takes a future of some 17 kB.
         let acquire = |pool: MySqlPool| async move { Ok(Box::pin(pool.acquire()).await?) };
@@ -112,6 +115,7 @@ impl Mysql {
     ///
     /// # Errors
     /// When there is no connection.
+    #[boxed]
     pub async fn begin(&self) -> Result<Transaction<'static, MySql>, StoreError> {
         let begin = |pool: MySqlPool| async move { Ok(Box::pin(pool.begin()).await?) };
         self.login.attempt(|pool| self.log_in(pool), begin).await
@@ -121,6 +125,7 @@ impl Mysql {
     ///
     /// # Errors
     /// When there is none.
+    #[boxed]
     pub(super) async fn dedicated(&self) -> Result<MySqlConnection, StoreError> {
         Ok(self.connection().await?.detach())
     }
@@ -130,12 +135,14 @@ impl Mysql {
     /// # Errors
     /// When it does not.
     #[tracing::instrument(name = "mysql.ping", skip_all)]
+    #[boxed]
     pub async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("SELECT 1").execute(&mut *self.connection().await?).await?;
         Ok(())
     }
 
     /// Runs a statement that deletes what is older than its one parameter; how many rows it did.
+    #[boxed]
     pub(super) async fn purge(&self, statement: &'static str, older_than: OffsetDateTime) -> Result<u64, StoreError> {
         let result = sqlx::query(statement).bind(older_than).execute(&mut *self.connection().await?).await?;
         Ok(result.rows_affected())

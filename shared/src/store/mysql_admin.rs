@@ -4,6 +4,7 @@ use sqlx::{ConnectOptions, MySql, MySqlConnection, pool::PoolConnection};
 
 use super::{Mysql, StoreError};
 use crate::{
+    boxed,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
     secret::Secret,
@@ -42,6 +43,7 @@ impl MysqlAdmin {
     ///
     /// # Errors
     /// When there is none.
+    #[boxed]
     pub async fn connection(&self) -> Result<PoolConnection<MySql>, StoreError> {
         self.admin.connection().await
     }
@@ -49,6 +51,7 @@ impl MysqlAdmin {
     /// Sees to it that functions can log in with their secret, and may read and write rows. Safe to run twice.
     ///
     /// A password that works is left alone: its rotation may be under way.
+    #[boxed]
     pub(super) async fn let_application_in(&self, connection: &mut MySqlConnection) -> Result<(), StoreError> {
         let application = self.application.credentials().await?;
         if application.username == self.admin.credentials().await?.username {

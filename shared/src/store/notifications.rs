@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     auth::Owner,
+    boxed,
     notification::{Content, Notification},
 };
 
@@ -78,6 +79,7 @@ impl TryFrom<NotificationDocument> for Kept {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "notifications.insert", skip_all)]
+#[boxed]
 pub async fn insert(mongodb: &Mongodb, id: Uuid, notification: &Notification) -> Result<bool, StoreError> {
     let Parts { kind, data } = convert(&notification.content)?;
     let document = NotificationDocument {
@@ -101,6 +103,7 @@ pub async fn insert(mongodb: &Mongodb, id: Uuid, notification: &Notification) ->
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "notifications.list", skip_all)]
+#[boxed]
 pub async fn list(
     mongodb: &Mongodb,
     owner: Owner,
@@ -125,6 +128,7 @@ pub async fn list(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "notifications.mark_read", skip_all)]
+#[boxed]
 pub async fn mark_read(mongodb: &Mongodb, owner: Owner, id: Uuid, now: OffsetDateTime) -> Result<bool, StoreError> {
     let filter = doc! { "_id": to_bson_id(id), "userId": to_bson_id(owner.user_id()) };
     // Sets what is not there, and leaves an earlier time as it is.

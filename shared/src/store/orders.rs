@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{Contention, Mysql, StoreError, idempotency::Claim, outbox, products};
 use crate::{
     auth::{Owner, Scope},
+    boxed,
     error::ApiError,
     money::{Currency, Money},
     queue::Outgoing,
@@ -247,6 +248,7 @@ fn price(new: &NewOrder, lines: &[(Uuid, u32)], products: &[products::Locked]) -
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "orders.find", skip_all)]
+#[boxed]
 pub async fn find(mysql: &Mysql, scope: Scope, id: Uuid) -> Result<Option<Order>, StoreError> {
     let mut query = select(scope);
     query.push(" AND id = ").push_bind(id);
@@ -259,6 +261,7 @@ pub async fn find(mysql: &Mysql, scope: Scope, id: Uuid) -> Result<Option<Order>
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "orders.list", skip_all)]
+#[boxed]
 pub async fn list(
     mysql: &Mysql,
     scope: Scope,
@@ -275,6 +278,7 @@ pub async fn list(
 ///
 /// # Errors
 /// When the store does not answer.
+#[boxed]
 pub async fn explain_list(
     mysql: &Mysql,
     scope: Scope,
@@ -293,6 +297,7 @@ pub async fn explain_list(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "orders.cancel", skip_all)]
+#[boxed]
 pub async fn cancel(mysql: &Mysql, owner: Owner, id: Uuid, now: OffsetDateTime) -> Result<Changed, StoreError> {
     change(mysql, Scope::Own(owner), id, Status::Cancelled, now, |_| Ok::<_, StoreError>(Vec::new())).await
 }

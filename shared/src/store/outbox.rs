@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{Mysql, StoreError};
-use crate::queue::Outgoing;
+use crate::{boxed, queue::Outgoing};
 
 /// How long a row is left to the one who is sending it.
 pub const LEASE: Duration = Duration::seconds(30);
@@ -46,6 +46,7 @@ pub struct Waiting {
 
 /// Adds messages to the transaction, each leased to the caller, who sends it right after the commit.
 #[tracing::instrument(name = "outbox.insert", skip_all)]
+#[boxed]
 pub(super) async fn insert(
     connection: &mut MySqlConnection,
     messages: &[Outgoing],
@@ -73,6 +74,7 @@ pub(super) async fn insert(
 ///
 /// # Errors
 /// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
+#[boxed]
 pub async fn sent_at_once(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
     mysql.mark_sent(id, &[id], now).await
 }
@@ -246,6 +248,7 @@ pub(super) fn shortened(reason: &str) -> String {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "outbox.purge", skip_all)]
+#[boxed]
 pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     mysql.purge("DELETE FROM outbox WHERE sent_at < ? LIMIT 1000", now - KEPT).await
 }

@@ -5,6 +5,7 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{Mysql, StoreError};
+use crate::boxed;
 
 /// How long a delivery is believed to be at work; longer than a consumer's timeout.
 const LEASE: Duration = Duration::seconds(90);
@@ -28,6 +29,7 @@ pub enum Outcome {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "processed_messages.claim", skip_all)]
+#[boxed]
 pub async fn claim(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime) -> Result<Outcome, StoreError> {
     let mut connection = mysql.connection().await?;
     let inserted =
@@ -68,6 +70,7 @@ pub async fn claim(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime)
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "processed_messages.done", skip_all)]
+#[boxed]
 pub async fn done(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
     sqlx::query("UPDATE processed_messages SET done_at = ? WHERE consumer = ? AND message_id = ?")
         .bind(now)
@@ -83,6 +86,7 @@ pub async fn done(mysql: &Mysql, consumer: &str, id: Uuid, now: OffsetDateTime) 
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "processed_messages.release", skip_all)]
+#[boxed]
 pub async fn release(mysql: &Mysql, consumer: &str, id: Uuid) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM processed_messages WHERE consumer = ? AND message_id = ? AND done_at IS NULL")
         .bind(consumer)
@@ -97,6 +101,7 @@ pub async fn release(mysql: &Mysql, consumer: &str, id: Uuid) -> Result<(), Stor
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "processed_messages.purge", skip_all)]
+#[boxed]
 pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     mysql.purge("DELETE FROM processed_messages WHERE done_at < ? LIMIT 1000", now - KEPT).await
 }

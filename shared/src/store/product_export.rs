@@ -8,6 +8,7 @@ use super::{
     Mysql, StoreError,
     products::{COLUMNS, Product, product},
 };
+use crate::boxed;
 
 /// Products as they come from the store.
 pub type Products = BoxStream<'static, Result<Product, StoreError>>;
@@ -19,6 +20,7 @@ pub type Products = BoxStream<'static, Result<Product, StoreError>>;
 /// # Errors
 /// When there is no connection.
 #[tracing::instrument(name = "products.export", skip_all)]
+#[boxed]
 pub async fn begin(mysql: &Mysql, after: Option<Uuid>) -> Result<Products, StoreError> {
     let mut connection = mysql.dedicated().await?;
     Ok(Box::pin(async_stream::try_stream! {

@@ -10,7 +10,7 @@ use super::{
     Mysql, StoreError,
     products::{COLUMNS, Product, product},
 };
-use crate::money::Currency;
+use crate::{boxed, money::Currency};
 
 /// The shortest word that a full-text index holds, in characters, unless its server was told otherwise.
 const SHORTEST_INDEXED: usize = 3;
@@ -124,6 +124,7 @@ fn is_indexed(word: &str) -> bool {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "products.list", skip_all)]
+#[boxed]
 pub async fn list(
     mysql: &Mysql,
     filter: &Filter,
@@ -153,6 +154,7 @@ pub struct Step {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "products.list_plan", skip_all)]
+#[boxed]
 pub async fn plan(
     mysql: &Mysql,
     filter: &Filter,

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Mysql, StoreError};
-use crate::money::Money;
+use crate::{boxed, money::Money};
 
 /// The most units of a product.
 pub const MAX_STOCK: u32 = 1_000_000_000;
@@ -43,6 +43,7 @@ pub enum InsertError {
 /// # Errors
 /// [`InsertError::SkuTaken`] if there is one with this SKU, deleted ones included.
 #[tracing::instrument(name = "products.insert", skip_all)]
+#[boxed]
 pub async fn insert(mysql: &Mysql, product: &Product) -> Result<(), InsertError> {
     let mut query = insertion("INSERT", std::slice::from_ref(product));
     let inserted = query.build().execute(&mut *mysql.connection().await?).await;
@@ -58,6 +59,7 @@ pub async fn insert(mysql: &Mysql, product: &Product) -> Result<(), InsertError>
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "products.insert_missing", skip_all)]
+#[boxed]
 pub async fn insert_missing(mysql: &Mysql, products: &[Product]) -> Result<(), StoreError> {
     insertion("INSERT IGNORE", products).build().persistent(false).execute(&mut *mysql.connection().await?).await?;
     Ok(())
@@ -86,6 +88,7 @@ fn insertion(verb: &str, products: &[Product]) -> QueryBuilder<MySql> {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "products.find", skip_all)]
+#[boxed]
 pub async fn find(mysql: &Mysql, id: Uuid) -> Result<Option<Product>, StoreError> {
     let mut query = selection(id);
     let row = query.build().fetch_optional(&mut *mysql.connection().await?).await?;
@@ -121,6 +124,7 @@ pub enum Updated {
 /// # Errors
 /// When the store does not answer, or others are in the way.
 #[tracing::instrument(name = "products.update", skip_all)]
+#[boxed]
 pub async fn update(
     mysql: &Mysql,
     id: Uuid,
@@ -163,6 +167,7 @@ pub async fn update(
 /// # Errors
 /// When the store does not answer, or others are in the way.
 #[tracing::instrument(name = "products.delete", skip_all)]
+#[boxed]
 pub async fn delete(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<Option<u64>, StoreError> {
     let mut transaction = mysql.begin().await?;
     let result = sqlx::query(
@@ -192,6 +197,7 @@ pub(super) struct Locked {
 
 /// Locks the products in the order of their ids: whoever locks several does it in this order, so that nobody waits in a circle.
 #[tracing::instrument(name = "products.lock", skip_all)]
+#[boxed]
 pub(super) async fn lock(connection: &mut MySqlConnection, ids: &[Uuid]) -> Result<Vec<Locked>, sqlx::Error> {
     let mut query = QueryBuilder::new("SELECT id, price_minor, currency, stock, version FROM products WHERE id IN (");
     let mut list = query.separated(", ");
@@ -214,6 +220,7 @@ pub(super) async fn lock(connection: &mut MySqlConnection, ids: &[Uuid]) -> Resu
 
 /// Takes units out of the stock, unless there are fewer. Whether it did.
 #[tracing::instrument(name = "products.take", skip_all)]
+#[boxed]
 pub(super) async fn take(
     connection: &mut MySqlConnection,
     id: Uuid,
@@ -234,6 +241,7 @@ pub(super) async fn take(
 
 /// Puts units back that were taken, deleted product or not; returns the row's version.
 #[tracing::instrument(name = "products.put_back", skip_all)]
+#[boxed]
 pub(super) async fn put_back(
     connection: &mut MySqlConnection,
     id: Uuid,
@@ -251,6 +259,7 @@ pub(super) async fn put_back(
 
 /// Says how many units there are of a product that is locked.
 #[tracing::instrument(name = "products.set_stock", skip_all)]
+#[boxed]
 pub(super) async fn set_stock(
     connection: &mut MySqlConnection,
     id: Uuid,

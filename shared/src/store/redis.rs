@@ -7,13 +7,14 @@ use std::{
 };
 
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError,
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{StoreError, login::Login};
 use crate::{
+    boxed,
     breaker::Breaker,
     contract::{Grant, Opener, Requirements, Resource, Target},
     environment::{self, ConfigError},
@@ -147,20 +148,26 @@ impl<S: ConnectionSource> Redis<S> {
     }
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let query = |mut connection| async move { Ok(command.query_async(&mut connection).await?) };
-        self.login.attempt(|_| self.log_in(), query).await
+        let log_in = |_| async { connect(self.source.info().await?) };
+        let value = self.login.attempt(log_in, |connection| query(connection, command)).await?;
+        Ok(T::from_redis_value(value).map_err(RedisError::from)?)
     }
+}
 
-    /// A new connection: one that was refused once does not try again by itself.
-    async fn log_in(&self) -> Result<ConnectionManager, StoreError> {
-        let client = Client::open(self.source.info().await?)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(RESPONSE_TIMEOUT))
-            .set_number_of_retries(1)
-            .set_max_delay(Duration::from_millis(50));
-        Ok(ConnectionManager::new_lazy_with_config(client, config)?)
-    }
+#[boxed]
+async fn query(mut connection: ConnectionManager, command: &Cmd) -> Result<Value, StoreError> {
+    Ok(command.query_async(&mut connection).await?)
+}
+
+/// A new connection: one that was refused once does not try again by itself.
+fn connect(info: ConnectionInfo) -> Result<ConnectionManager, StoreError> {
+    let client = Client::open(info)?;
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_number_of_retries(1)
+        .set_max_delay(Duration::from_millis(50));
+    Ok(ConnectionManager::new_lazy_with_config(client, config)?)
 }
 
 /// A time to live, as commands take it.

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::{Contention, Mysql, StoreError, idempotency::Claim, orders, outbox};
 use crate::{
+    boxed,
     money::{Currency, Money},
     queue::Outgoing,
     report::{Chunk, Sale, SoldItem},
@@ -133,6 +134,7 @@ impl Contention for RequestError {
 /// # Errors
 /// See [`RequestError`]; both of them have rolled everything back.
 #[tracing::instrument(name = "reports.request", skip_all)]
+#[boxed]
 pub async fn request(
     mysql: &Mysql,
     new: &NewReport,
@@ -164,6 +166,7 @@ pub async fn request(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "reports.find", skip_all)]
+#[boxed]
 pub async fn find(mysql: &Mysql, id: Uuid) -> Result<Option<Report>, StoreError> {
     let row = sqlx::query(
         "SELECT id, from_time, to_time, status, result, failure, created_at, finished_at FROM reports WHERE id = ?",
@@ -212,6 +215,7 @@ pub struct Job {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "reports.start", skip_all)]
+#[boxed]
 pub async fn start(mysql: &Mysql, id: Uuid, token: Uuid, now: OffsetDateTime) -> Result<Started, StoreError> {
     let started = sqlx::query(
         "UPDATE reports SET status = 'running', fencing_token = ?, leased_until = ? \
@@ -235,6 +239,7 @@ pub async fn start(mysql: &Mysql, id: Uuid, token: Uuid, now: OffsetDateTime) ->
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "reports.fail_abandoned", skip_all)]
+#[boxed]
 pub async fn fail_abandoned(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     let failed = sqlx::query(
         "UPDATE reports SET status = 'failed', failure = ?, finished_at = ?, fencing_token = NULL, leased_until = NULL \
@@ -254,6 +259,7 @@ pub async fn fail_abandoned(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, S
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "reports.purge", skip_all)]
+#[boxed]
 pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     mysql.purge("DELETE FROM reports WHERE created_at < ? LIMIT 1000", now - KEPT).await
 }
@@ -264,6 +270,7 @@ impl Job {
     /// # Errors
     /// When the store does not answer.
     #[tracing::instrument(name = "reports.finish", skip_all)]
+    #[boxed]
     pub async fn finish(&self, mysql: &Mysql, result: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         self.end(mysql, Status::Done, Some(result), None, now).await
     }
@@ -273,6 +280,7 @@ impl Job {
     /// # Errors
     /// When the store does not answer.
     #[tracing::instrument(name = "reports.fail", skip_all)]
+    #[boxed]
     pub async fn fail(&self, mysql: &Mysql, reason: &str, now: OffsetDateTime) -> Result<bool, StoreError> {
         self.end(mysql, Status::Failed, None, Some(outbox::shortened(reason)), now).await
     }
@@ -305,6 +313,7 @@ impl Job {
     /// # Errors
     /// When the store does not answer.
     #[tracing::instrument(name = "reports.release", skip_all)]
+    #[boxed]
     pub async fn release(&self, mysql: &Mysql) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE reports SET status = 'queued', fencing_token = NULL, leased_until = NULL \
@@ -321,6 +330,7 @@ impl Job {
     ///
     /// # Errors
     /// When there is no connection.
+    #[boxed]
     pub async fn orders(&self, mysql: &Mysql) -> Result<Orders, StoreError> {
         // All chunks are of one snapshot, which the first query takes: InnoDB's repeatable reads.
         let transaction = mysql.begin().await?;
@@ -362,6 +372,7 @@ impl Orders {
     /// # Errors
     /// When the store does not answer.
     #[tracing::instrument(name = "reports.orders", skip_all)]
+    #[boxed]
     pub async fn next(&mut self) -> Result<Option<Rows>, StoreError> {
         if self.is_over {
             return Ok(None);

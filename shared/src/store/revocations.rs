@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     auth::token,
+    boxed,
     contract::{Opener, Requirements, Resource},
     environment::ConfigError,
 };
@@ -49,6 +50,7 @@ fn key(session_id: Uuid) -> String {
 
 /// Has the authorizer refuse access tokens. Call it after what it follows from was committed, before the reply.
 #[tracing::instrument(name = "revocations.add", skip_all)]
+#[boxed]
 pub async fn add(redis: &Redis, revocations: &[Revocation]) {
     let all = revocations.iter().map(async |revocation| {
         let mut command = redis::cmd("SET");
@@ -81,6 +83,7 @@ impl Resource for Revocations {
 impl Revocations {
     /// Whether a session's access token of this generation is refused. Where Redis does not answer, it is not.
     #[tracing::instrument(name = "revocations.hold", skip_all)]
+    #[boxed]
     pub async fn hold(&self, session_id: Uuid, generation: u64) -> bool {
         let found: Result<Option<u64>, StoreError> = self.0.repeatable(redis::cmd("GET").arg(key(session_id))).await;
         match found {

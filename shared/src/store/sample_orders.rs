@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Mysql, StoreError, orders::Item};
-use crate::money::Money;
+use crate::{boxed, money::Money};
 
 /// An order in any state.
 pub struct SampleOrder {
@@ -26,6 +26,7 @@ pub struct SampleOrder {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sample_orders.insert_missing", skip_all)]
+#[boxed]
 pub async fn insert_missing(mysql: &Mysql, orders: &[SampleOrder]) -> Result<(), StoreError> {
     let mut transaction = mysql.begin().await?;
     let mut query = QueryBuilder::new(

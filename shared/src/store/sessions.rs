@@ -24,6 +24,7 @@ use crate::auth::{
     Owner,
     refresh_token::{RefreshToken, Salt},
 };
+use crate::boxed;
 
 /// How long a session can be refreshed at most, however often it is.
 pub const LIFETIME: Duration = Duration::days(30);
@@ -174,7 +175,8 @@ impl Session {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.insert", skip_all)]
-pub async fn insert(mongodb: &Mongodb, new: NewSession<'_>) -> Result<Session, StoreError> {
+#[boxed]
+pub async fn insert<'a>(mongodb: &'a Mongodb, new: NewSession<'a>) -> Result<Session, StoreError> {
     let now = to_bson_time(new.now);
     let document = SessionDocument {
         id: to_bson_id(new.id),
@@ -201,6 +203,7 @@ pub async fn insert(mongodb: &Mongodb, new: NewSession<'_>) -> Result<Session, S
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.find_by_token", skip_all)]
+#[boxed]
 pub async fn find_by_token(mongodb: &Mongodb, token: &RefreshToken) -> Result<Option<Session>, StoreError> {
     let filter = doc! { "familyHash": to_binary(token.family_hash()) };
     Ok(sessions(mongodb).await?.find_one(filter).await?.map(Session::from))
@@ -211,6 +214,7 @@ pub async fn find_by_token(mongodb: &Mongodb, token: &RefreshToken) -> Result<Op
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.rotate", skip_all)]
+#[boxed]
 pub async fn rotate(
     mongodb: &Mongodb,
     session: &Session,
@@ -237,6 +241,7 @@ pub async fn rotate(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.list", skip_all)]
+#[boxed]
 pub async fn list(mongodb: &Mongodb, owner: Owner, now: OffsetDateTime) -> Result<Vec<Session>, StoreError> {
     let mut filter = active(owner.user_id());
     filter.insert("expiresAt", doc! { "$gt": to_bson_time(now) });
@@ -250,6 +255,7 @@ pub async fn list(mongodb: &Mongodb, owner: Owner, now: OffsetDateTime) -> Resul
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.end", skip_all)]
+#[boxed]
 pub async fn end(
     mongodb: &Mongodb,
     owner: Owner,
@@ -267,6 +273,7 @@ pub async fn end(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.end_reused", skip_all)]
+#[boxed]
 pub async fn end_reused(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
     let filter = doc! { "_id": to_bson_id(id), "endedAt": Bson::Null };
     sessions(mongodb).await?.update_one(filter, ended(EndReason::TokenReused, now)).await?;
@@ -278,6 +285,7 @@ pub async fn end_reused(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Res
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.end_all", skip_all)]
+#[boxed]
 pub async fn end_all(
     mongodb: &Mongodb,
     user_id: Uuid,
@@ -300,6 +308,7 @@ pub async fn end_all(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.generations", skip_all)]
+#[boxed]
 pub async fn generations(mongodb: &Mongodb, user_id: Uuid) -> Result<Vec<(Uuid, u64)>, StoreError> {
     ids(mongodb, active(user_id)).await
 }
@@ -309,6 +318,7 @@ pub async fn generations(mongodb: &Mongodb, user_id: Uuid) -> Result<Vec<(Uuid, 
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "sessions.keep", skip_all)]
+#[boxed]
 pub async fn keep(mongodb: &Mongodb, owner: Owner, id: Uuid, epoch: u64) -> Result<(), StoreError> {
     let mut filter = active(owner.user_id());
     filter.insert("_id", to_bson_id(id));

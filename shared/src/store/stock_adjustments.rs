@@ -9,7 +9,7 @@ use super::{
     idempotency::Claim,
     products::{self, MAX_STOCK},
 };
-use crate::error::ApiError;
+use crate::{boxed, error::ApiError};
 
 /// An adjustment that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +130,7 @@ async fn insert(connection: &mut MySqlConnection, adjustment: &Adjustment) -> Re
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "stock_adjustments.sum", skip_all)]
+#[boxed]
 pub async fn sum(mysql: &Mysql, product_id: Uuid) -> Result<(i64, i64), StoreError> {
     let row = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(delta), 0) AS SIGNED), COUNT(*) FROM stock_adjustments WHERE product_id = ?",

@@ -17,7 +17,7 @@ use super::{
     mongodb::{from_bson_id, from_bson_time, to_bson_id, to_bson_time},
     outbox::{Claimed, LEASE, Outbox, Waiting, shortened},
 };
-use crate::{email::EmailAddress, queue::Outgoing};
+use crate::{boxed, email::EmailAddress, queue::Outgoing};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,7 +63,8 @@ pub enum Holder<'a> {
 /// # Errors
 /// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
 #[tracing::instrument(name = "user_outbox.sent_at_once", skip_all)]
-pub async fn sent_at_once(mongodb: &Mongodb, holder: Holder<'_>, id: Uuid) -> Result<(), StoreError> {
+#[boxed]
+pub async fn sent_at_once<'a>(mongodb: &'a Mongodb, holder: Holder<'a>, id: Uuid) -> Result<(), StoreError> {
     let filter = match holder {
         Holder::User(id) => doc! { "_id": to_bson_id(id) },
         Holder::Address(email) => doc! { "emailKey": email.key() },

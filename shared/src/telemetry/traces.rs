@@ -37,6 +37,7 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::{
     ambient::Ambient,
     aws::Aws,
+    boxed,
     breaker::Breaker,
     environment::{self, ConfigError},
     error::chain,
@@ -117,6 +118,7 @@ impl Traces {
     }
 
     /// Sends the spans that have ended, if anybody takes them within the time.
+    #[boxed]
     pub async fn send(&self, time_left: Duration) {
         let spans = self.finished.take();
         if spans.is_empty() || self.breaker.is_open(Instant::now().into_std()) {

@@ -105,13 +105,11 @@ impl Google {
         }
         // An address that the issuer has not verified proves nothing, and says nothing about who has it here.
         let email = token.email.as_ref().filter(|_| token.email_verified).ok_or(Problem::InvalidCredentials)?;
-        if let Some(user) = users::find_by_address(&self.mongodb, email).await? {
-            return self.link(&user, &key, ambient).await;
+        match users::find_holder(&self.mongodb, email).await? {
+            Some(user) if user.status == Status::Active => self.link(&user, &key, ambient).await,
+            Some(_) => Err(Problem::InvalidCredentials.into()),
+            None => self.make(email, key, ambient).await,
         }
-        if users::exists(&self.mongodb, email).await? {
-            return Err(Problem::InvalidCredentials.into());
-        }
-        self.make(email, key, ambient).await
     }
 
     async fn link(&self, user: &User, key: &str, ambient: &Ambient) -> Result<Option<User>, ApiError> {

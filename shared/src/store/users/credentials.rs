@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Status, User, active, change, find_active, new_epoch, users, visible};
 use crate::{
     auth::{Roles, mail_code::MailCodeProof},
+    boxed,
     email::EmailAddress,
     queue::Outgoing,
     store::{
@@ -43,6 +44,7 @@ pub enum PasswordProof<'a> {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find_for_login", skip_all)]
+#[boxed]
 pub async fn find_for_login(mongodb: &Mongodb, email: &EmailAddress) -> Result<Option<LoginUser>, StoreError> {
     with_hash(mongodb, doc! { "emailKey": email.key() }).await
 }
@@ -52,6 +54,7 @@ pub async fn find_for_login(mongodb: &Mongodb, email: &EmailAddress) -> Result<O
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find_with_password", skip_all)]
+#[boxed]
 pub async fn find_with_password(mongodb: &Mongodb, id: Uuid) -> Result<Option<LoginUser>, StoreError> {
     with_hash(mongodb, doc! { "_id": to_bson_id(id) }).await
 }
@@ -61,6 +64,7 @@ pub async fn find_with_password(mongodb: &Mongodb, id: Uuid) -> Result<Option<Lo
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find_by_identity", skip_all)]
+#[boxed]
 pub async fn find_by_identity(mongodb: &Mongodb, identity_key: &str) -> Result<Option<User>, StoreError> {
     let filter = doc! { "identityKeys": identity_key };
     Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
@@ -71,6 +75,7 @@ pub async fn find_by_identity(mongodb: &Mongodb, identity_key: &str) -> Result<O
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.standing", skip_all)]
+#[boxed]
 pub async fn standing(mongodb: &Mongodb, id: Uuid) -> Result<Option<Standing>, StoreError> {
     let user = find_active(mongodb, doc! { "_id": to_bson_id(id) }).await?;
     Ok(user.map(|User { roles, epoch, .. }| Standing { roles, epoch }))
@@ -81,6 +86,7 @@ pub async fn standing(mongodb: &Mongodb, id: Uuid) -> Result<Option<Standing>, S
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.set_verification_code", skip_all)]
+#[boxed]
 pub async fn set_verification_code(mongodb: &Mongodb, id: Uuid, proof: &MailCodeProof) -> Result<(), StoreError> {
     set_code(mongodb, id, "verification", proof).await
 }
@@ -90,6 +96,7 @@ pub async fn set_verification_code(mongodb: &Mongodb, id: Uuid, proof: &MailCode
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.set_reset_code", skip_all)]
+#[boxed]
 pub async fn set_reset_code(mongodb: &Mongodb, id: Uuid, proof: &MailCodeProof) -> Result<(), StoreError> {
     set_code(mongodb, id, "reset", proof).await
 }
@@ -99,6 +106,7 @@ pub async fn set_reset_code(mongodb: &Mongodb, id: Uuid, proof: &MailCodeProof) 
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.verify_email", skip_all)]
+#[boxed]
 pub async fn verify_email(mongodb: &Mongodb, hash: &[u8], now: OffsetDateTime) -> Result<Option<User>, StoreError> {
     let mut filter = holder_of("verification", hash, now);
     filter.extend(active());
@@ -110,6 +118,7 @@ pub async fn verify_email(mongodb: &Mongodb, hash: &[u8], now: OffsetDateTime) -
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find_by_reset_code", skip_all)]
+#[boxed]
 pub async fn find_by_reset_code(
     mongodb: &Mongodb,
     hash: &[u8],
@@ -124,10 +133,11 @@ pub async fn find_by_reset_code(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.replace_password", skip_all)]
-pub async fn replace_password(
-    mongodb: &Mongodb,
+#[boxed]
+pub async fn replace_password<'a>(
+    mongodb: &'a Mongodb,
     id: Uuid,
-    proof: PasswordProof<'_>,
+    proof: PasswordProof<'a>,
     password_hash: &str,
     message: &Outgoing,
     now: OffsetDateTime,
@@ -153,6 +163,7 @@ pub async fn replace_password(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.upgrade_hash", skip_all)]
+#[boxed]
 pub async fn upgrade_hash(mongodb: &Mongodb, id: Uuid, old: &str, new: &str) -> Result<(), StoreError> {
     let filter = doc! { "_id": to_bson_id(id), "passwordHash": old };
     users(mongodb).await?.update_one(filter, doc! { "$set": { "passwordHash": new } }).await?;
@@ -167,6 +178,7 @@ pub async fn upgrade_hash(mongodb: &Mongodb, id: Uuid, old: &str, new: &str) -> 
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.link_identity", skip_all)]
+#[boxed]
 pub async fn link_identity(
     mongodb: &Mongodb,
     user: &User,

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{ProfileMap, Status, User, UserDocument, active, change, new_epoch, users, visible, visibly};
 use crate::{
     auth::{Owner, Role, Roles},
+    boxed,
     email::EmailAddress,
     store::{
         Mongodb, StoreError,
@@ -66,6 +67,7 @@ pub enum Restored {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.list", skip_all)]
+#[boxed]
 pub async fn list(
     mongodb: &Mongodb,
     filter: &Filter,
@@ -99,6 +101,7 @@ pub async fn list(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find_any", skip_all)]
+#[boxed]
 pub async fn find_any(mongodb: &Mongodb, id: Uuid) -> Result<Option<User>, StoreError> {
     let filter = doc! { "_id": to_bson_id(id) };
     Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
@@ -109,6 +112,7 @@ pub async fn find_any(mongodb: &Mongodb, id: Uuid) -> Result<Option<User>, Store
 /// # Errors
 /// When the store does not answer, or cannot hold what the profile says.
 #[tracing::instrument(name = "users.update_profile", skip_all)]
+#[boxed]
 pub async fn update_profile(
     mongodb: &Mongodb,
     owner: Owner,
@@ -127,6 +131,7 @@ pub async fn update_profile(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.manage", skip_all)]
+#[boxed]
 pub async fn manage(
     mongodb: &Mongodb,
     id: Uuid,
@@ -156,6 +161,7 @@ pub async fn manage(
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.delete", skip_all)]
+#[boxed]
 pub async fn delete(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Result<Managed, StoreError> {
     let filter = doc! { "_id": to_bson_id(id), "isDeleted": false };
     let mut also = new_epoch();
@@ -170,6 +176,7 @@ pub async fn delete(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Result<
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.restore", skip_all)]
+#[boxed]
 pub async fn restore(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Result<Restored, StoreError> {
     let Some(user) = find_any(mongodb, id).await?.filter(|user| user.status == Status::Deleted) else {
         return Ok(Restored::NotFound);

@@ -32,7 +32,7 @@ use super::{
     mongodb::{from_bson_id, from_bson_time, is_duplicate_key, to_bson_id, to_bson_time},
     user_outbox,
 };
-use crate::{auth::Roles, email::EmailAddress, queue::Outgoing};
+use crate::{auth::Roles, boxed, email::EmailAddress, queue::Outgoing};
 
 /// The shape of the documents that this code writes. Version 1 had no epoch and no identities; it is read as if both were new.
 const SCHEMA_VERSION: i32 = 2;
@@ -166,6 +166,7 @@ impl From<&NewUser> for UserDocument {
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.insert", skip_all)]
+#[boxed]
 pub async fn insert(mongodb: &Mongodb, user: &NewUser, message: Option<&Outgoing>) -> Result<Inserted, StoreError> {
     let mut document = UserDocument::from(user);
     document.outbox = message.map(|message| user_outbox::entry(message, user.now)).into_iter().collect();
@@ -181,6 +182,7 @@ pub async fn insert(mongodb: &Mongodb, user: &NewUser, message: Option<&Outgoing
 /// # Errors
 /// When the store does not answer, or somebody else has one of the addresses.
 #[tracing::instrument(name = "users.insert_missing", skip_all)]
+#[boxed]
 pub async fn insert_missing(mongodb: &Mongodb, new: &[NewUser]) -> Result<(), StoreError> {
     let users = users(mongodb).await?;
     let ids: Vec<bson::Uuid> = new.iter().map(|user| to_bson_id(user.id)).collect();
@@ -198,6 +200,7 @@ pub async fn insert_missing(mongodb: &Mongodb, new: &[NewUser]) -> Result<(), St
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find", skip_all)]
+#[boxed]
 pub async fn find(mongodb: &Mongodb, id: Uuid) -> Result<Option<User>, StoreError> {
     find_active(mongodb, doc! { "_id": to_bson_id(id) }).await
 }
@@ -207,18 +210,20 @@ pub async fn find(mongodb: &Mongodb, id: Uuid) -> Result<Option<User>, StoreErro
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.find_by_address", skip_all)]
+#[boxed]
 pub async fn find_by_address(mongodb: &Mongodb, email: &EmailAddress) -> Result<Option<User>, StoreError> {
     find_active(mongodb, doc! { "emailKey": email.key() }).await
 }
 
-/// Whether somebody has this address.
+/// Who has this address, whatever the status.
 ///
 /// # Errors
 /// When the store does not answer.
-#[tracing::instrument(name = "users.exists", skip_all)]
-pub async fn exists(mongodb: &Mongodb, email: &EmailAddress) -> Result<bool, StoreError> {
-    let users = users(mongodb).await?.clone_with_type::<Document>();
-    Ok(users.find_one(doc! { "emailKey": email.key() }).projection(doc! { "_id": 1 }).await?.is_some())
+#[tracing::instrument(name = "users.find_holder", skip_all)]
+#[boxed]
+pub async fn find_holder(mongodb: &Mongodb, email: &EmailAddress) -> Result<Option<User>, StoreError> {
+    let filter = doc! { "emailKey": email.key() };
+    Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
 }
 
 /// Adds a message to the user with this address, unless deleted: something happened that they should know of.
@@ -226,6 +231,7 @@ pub async fn exists(mongodb: &Mongodb, email: &EmailAddress) -> Result<bool, Sto
 /// # Errors
 /// When the store does not answer.
 #[tracing::instrument(name = "users.add_message", skip_all)]
+#[boxed]
 pub async fn add_message(
     mongodb: &Mongodb,
     email: &EmailAddress,
