@@ -24,7 +24,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, LocalBoxFuture},
+};
 use lambda_runtime::{
     Context, IntoFunctionResponse, LambdaEvent, LambdaInvocation, Runtime, Service, service_fn, streaming::Body,
     tower::layer::layer_fn,
@@ -182,12 +185,14 @@ where
         let (ambient, aws) = (opener.ambient.clone(), opener.aws.clone());
         invoke::<F, H, O>(needs.clone(), ambient, aws, event, handler.clone())
     }));
-    if <F::Kind as Serve<F, H, O>>::IS_TRACED {
+    // Boxed, since otherwise a function that is not traced would link what continues the other way.
+    let serving: LocalBoxFuture<'_, Result<(), lambda_runtime::Error>> = if <F::Kind as Serve<F, H, O>>::IS_TRACED {
         let told = move |inner| Told { inner, traces: traces.clone(), ambient: ambient.clone() };
-        runtime.layer(layer_fn(told)).run_concurrent().await
+        Box::pin(runtime.layer(layer_fn(told)).run_concurrent())
     } else {
-        runtime.run_concurrent().await
-    }
+        Box::pin(runtime.run_concurrent())
+    };
+    serving.await
 }
 
 /// The runtime, which after each reply has the spans of it sent. The reply is with its client by then.

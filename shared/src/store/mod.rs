@@ -1,6 +1,6 @@
 //! The stores: every query of the system is in this folder, one file per table or collection.
 //!
-//! A query function takes the store's connection first, has a span of its own, and says "absent" with `Ok(None)`.
+//! A query function takes the store's connection first, has a span of its own, says "absent" with `Ok(None)`, and is `boxed`.
 
 use std::time::Duration;
 
