@@ -4,11 +4,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    auth::{Callers, MacKey},
-    consumer, function, lambda,
-    lambda::Deployment,
-    mail::Ses,
-    queue::{EmailQueue, NotificationQueue, Queue, ReportQueue},
+    auth::Authenticator,
+    consumer, function,
+    lambda::{self, Deployment},
+    mac::MacKey,
+    mail::{EmailQueue, Ses},
+    messaging::Queue,
+    notification::NotificationQueue,
+    report::ReportQueue,
     store::{Mongodb, Mysql, MysqlAdmin, Redis, outbox::Waiting},
     task,
 };
@@ -16,7 +19,7 @@ use crate::{
 /// Decides for API Gateway whether a request may go on.
 pub struct Authorizer;
 
-function!(Authorizer = "authorizer" lambda::Authorizer { callers: Callers });
+function!(Authorizer = "authorizer" lambda::Authorizer { authenticator: Authenticator });
 
 consumer! {
     /// Sends the mails of the email queue.

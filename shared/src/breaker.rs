@@ -6,9 +6,9 @@ use std::{
 };
 
 /// This many failures in a row open the breaker.
-pub const FAILURES: u32 = 3;
+pub const FAILURE_THRESHOLD: u32 = 3;
 /// How long an open breaker answers for what it guards.
-const OPEN_FOR: Duration = Duration::from_secs(5);
+const COOLDOWN: Duration = Duration::from_secs(5);
 
 /// Closed; open for a while after some failures in a row; then closed again for one try.
 #[derive(Default)]
@@ -30,8 +30,8 @@ impl Breaker {
     pub fn failed(&self, now: Instant) {
         let mut state = self.state();
         state.failures += 1;
-        if state.failures >= FAILURES {
-            state.open_until = Some(now + OPEN_FOR);
+        if state.failures >= FAILURE_THRESHOLD {
+            state.open_until = Some(now + COOLDOWN);
         }
     }
 
@@ -51,12 +51,12 @@ mod tests {
     #[test]
     fn the_breaker_opens_after_failures_and_closes_with_time() {
         let (breaker, start) = (Breaker::default(), Instant::now());
-        for _ in 0..FAILURES {
+        for _ in 0..FAILURE_THRESHOLD {
             assert!(!breaker.is_open(start));
             breaker.failed(start);
         }
         assert!(breaker.is_open(start));
-        let later = start + OPEN_FOR;
+        let later = start + COOLDOWN;
         assert!(!breaker.is_open(later));
         breaker.failed(later);
         assert!(breaker.is_open(later), "one failure is enough to open it again");

@@ -16,7 +16,7 @@ use crate::boxed;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest reply that is read.
-const MAX_REPLY: usize = 1024 * 1024;
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
 /// The server did not answer, or not with success.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +96,7 @@ impl HttpClient {
             let cache_control = response.headers().get("cache-control").map(str::to_owned);
             let body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
             let body = body.collect().await.map_err(|error| failed(error.to_string()))?.into_bytes();
-            if body.len() > MAX_REPLY {
+            if body.len() > MAX_REPLY_BYTES {
                 return Err(failed("the reply is too long".into()));
             }
             Ok(HttpReply { body: body.to_vec(), cache_control })

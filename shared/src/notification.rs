@@ -6,9 +6,20 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    messaging::QueueContract,
     money::Money,
-    store::orders::{Order, Status},
+    order::{Order, Status},
 };
+
+/// Notifications inside the application; consumed by `on-notification`.
+pub struct NotificationQueue;
+
+impl QueueContract for NotificationQueue {
+    const NAME: &'static str = "notification";
+    const URL: &'static str = "SOUK_NOTIFICATION_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_NOTIFICATION_DEAD_LETTER_QUEUE_URL";
+    type Message = Notification;
+}
 
 /// A notification on its way to a user: the message of its queue.
 #[derive(Clone, Debug, Serialize, Deserialize)]

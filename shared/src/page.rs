@@ -15,8 +15,8 @@ use utoipa::{
 };
 
 use crate::{
-    auth::MacKey,
     error::{ApiError, Problem},
+    mac::MacKey,
 };
 
 /// The most items of a page.
@@ -29,7 +29,7 @@ pub const fn default_limit() -> u32 {
 
 const PURPOSE: &str = "cursor";
 /// Bytes of the tag that a cursor begins with.
-const TAG: usize = 32;
+const TAG_LENGTH: usize = 32;
 
 /// One page of a list.
 #[derive(Serialize)]
@@ -113,7 +113,7 @@ pub async fn position<P: DeserializeOwned>(
 ) -> Result<Option<P>, ApiError> {
     let Some(cursor) = cursor else { return Ok(None) };
     let bytes = BASE64URL.decode(cursor).map_err(|_| Problem::InvalidCursor)?;
-    let (tag, position) = bytes.split_at_checked(TAG).ok_or(Problem::InvalidCursor)?;
+    let (tag, position) = bytes.split_at_checked(TAG_LENGTH).ok_or(Problem::InvalidCursor)?;
     if !mac.verify(PURPOSE, &[list.as_bytes(), position], tag).await? {
         return Err(Problem::InvalidCursor.into());
     }

@@ -3,6 +3,7 @@
 //! Orders come in chunks, of whichever size and in whichever order; what is kept of them grows with the number of days and products,
 //! not of orders. A chunk is added up on all cores, and comes to the same sums on one.
 
+use crate::{for_each_order_status, messaging::QueueContract};
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
@@ -13,15 +14,25 @@ use uuid::Uuid;
 
 use crate::{
     money::{Currency, Money},
-    store::orders::Status,
+    order::Status,
 };
 
 /// How many products of a currency a report names.
 const TOP_PRODUCTS: usize = 20;
 /// How many rows one thread adds up at a time.
-const SLICE: usize = 1024;
+const ROWS_PER_TASK: usize = 1024;
 
 time::serde::format_description!(day, Date, "[year]-[month]-[day]");
+
+/// Reports to be made; consumed by `on-report`.
+pub struct ReportQueue;
+
+impl QueueContract for ReportQueue {
+    const NAME: &'static str = "report";
+    const URL: &'static str = "SOUK_REPORT_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_REPORT_DEAD_LETTER_QUEUE_URL";
+    type Message = ReportRequested;
+}
 
 /// Somebody asked for a report: the message of its queue. Which, is in the report's row.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -65,15 +76,26 @@ pub struct SalesReport {
     pub currencies: Vec<CurrencySales>,
 }
 
-/// How many orders have which status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StatusCounts {
-    pub pending: u64,
-    pub confirmed: u64,
-    pub shipped: u64,
-    pub delivered: u64,
-    pub cancelled: u64,
+macro_rules! status_counts {
+    ($($(#[doc = $doc:literal])+ $name:ident $field:ident $text:literal sold: $sold:literal, next: [$($next:ident),*];)+) => {
+        /// How many orders have which status.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        pub struct StatusCounts {
+            $(#[serde(rename = $text)] pub $field: u64,)+
+        }
+
+        impl StatusCounts {
+            fn of(&mut self, status: Status) -> &mut u64 {
+                match status { $(Status::$name => &mut self.$field,)+ }
+            }
+
+            fn get(mut self, status: Status) -> u64 {
+                *self.of(status)
+            }
+        }
+    };
 }
+for_each_order_status!(status_counts);
 
 /// What was sold in one currency. Amounts are in its minor unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -117,7 +139,7 @@ pub struct TooMuch;
 /// The sums so far. Merging them is commutative and associative, which is why it does not matter how orders are cut into chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    statuses: [u64; Status::ALL.len()],
+    statuses: StatusCounts,
     currencies: BTreeMap<Currency, CurrencySums>,
 }
 
@@ -153,8 +175,8 @@ impl Sums {
     /// # Errors
     /// [`TooMuch`] when a sum overflows.
     pub fn plus(self, chunk: &Chunk) -> Result<Self, TooMuch> {
-        let sales = || chunk.sales.par_chunks(SLICE).map(Self::of_sales).try_reduce(Self::default, Self::merge);
-        let items = || chunk.items.par_chunks(SLICE).map(Self::of_items).try_reduce(Self::default, Self::merge);
+        let sales = || chunk.sales.par_chunks(ROWS_PER_TASK).map(Self::of_sales).try_reduce(Self::default, Self::merge);
+        let items = || chunk.items.par_chunks(ROWS_PER_TASK).map(Self::of_items).try_reduce(Self::default, Self::merge);
         let (sales, items) = rayon::join(sales, items);
         self.merge(sales?)?.merge(items?)
     }
@@ -162,8 +184,8 @@ impl Sums {
     fn of_sales(sales: &[Sale]) -> Result<Self, TooMuch> {
         let mut sums = Self::default();
         for sale in sales {
-            sums.statuses[sale.status as usize] += 1;
-            if sale.status == Status::Cancelled {
+            *sums.statuses.of(sale.status) += 1;
+            if !sale.status.is_sold() {
                 continue;
             }
             let sum = Sum { count: 1, amount: sale.total.amount.into() };
@@ -186,8 +208,9 @@ impl Sums {
     }
 
     fn merge(mut self, other: Self) -> Result<Self, TooMuch> {
-        for (status, count) in self.statuses.iter_mut().zip(other.statuses) {
-            *status = status.checked_add(count).ok_or(TooMuch)?;
+        for status in Status::ALL {
+            let count = self.statuses.of(*status);
+            *count = count.checked_add(other.statuses.get(*status)).ok_or(TooMuch)?;
         }
         for (currency, sums) in other.currencies {
             let mine = self.currencies.entry(currency).or_default();
@@ -207,14 +230,10 @@ impl Sums {
     /// # Errors
     /// [`TooMuch`] when an amount is more than 2⁶⁴ − 1 of the minor unit.
     pub fn report(self) -> Result<SalesReport, TooMuch> {
-        let [pending, confirmed, shipped, delivered, cancelled] = self.statuses;
-        let orders = self.statuses.into_iter().try_fold(0_u64, u64::checked_add).ok_or(TooMuch)?;
+        let counts = Status::ALL.iter().map(|status| self.statuses.get(*status));
+        let orders = counts.into_iter().try_fold(0_u64, u64::checked_add).ok_or(TooMuch)?;
         let currencies = self.currencies.into_iter().map(|(currency, sums)| sums.report(currency));
-        Ok(SalesReport {
-            orders,
-            statuses: StatusCounts { pending, confirmed, shipped, delivered, cancelled },
-            currencies: currencies.collect::<Result<_, _>>()?,
-        })
+        Ok(SalesReport { orders, statuses: self.statuses, currencies: currencies.collect::<Result<_, _>>()? })
     }
 }
 
@@ -300,7 +319,7 @@ mod tests {
     fn draw(ambient: &Ambient, count: usize) -> Chunk {
         let currency = |draw: u64| Currency::ALL[usize::try_from(draw).unwrap() % Currency::ALL.len()];
         let sales = (0..count).map(|_| Sale {
-            status: Status::ALL[usize::try_from(ambient.below(5)).unwrap()],
+            status: Status::ALL[usize::try_from(ambient.below(Status::ALL.len() as u64)).unwrap()],
             total: Money { amount: ambient.below(1 << 53), currency: currency(ambient.below(100)) },
             day: date!(2026 - 01 - 01) + Duration::days(i64::try_from(ambient.below(60)).unwrap()),
         });

@@ -9,7 +9,7 @@ use ureq::http::Request;
 use crate::Stage;
 
 /// Longer than the relay's schedule: what missed the fast path comes by then.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Invokes a function and returns its reply, or its error object.
 ///
@@ -46,12 +46,12 @@ pub fn wait_for_mail(address: &str, phrase: &str) -> String {
         if let Some(mail) = mails(address, phrase).pop() {
             return mail["BodyText"].as_str().unwrap_or_default().to_owned();
         }
-        assert!(start.elapsed() < PATIENCE, "no mail to {address} with {phrase:?}");
+        assert!(start.elapsed() < TIMEOUT, "no mail to {address} with {phrase:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// A call of a service with the REST protocol.
+/// A call of a service with the IDLE_TIME protocol.
 ///
 /// # Panics
 /// When it fails.

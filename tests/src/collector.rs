@@ -17,7 +17,7 @@ use shared::telemetry::hex;
 use crate::http_server::{Answer, Asked, HttpServer};
 
 /// How long spans may take: they are sent after the reply.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A collector, and what it took.
 pub struct Collector {
@@ -88,7 +88,7 @@ impl Collector {
             if services.iter().all(|service| spans.iter().any(|span| span.service == *service)) {
                 return spans;
             }
-            assert!(start.elapsed() < PATIENCE, "no spans of all of {services:?}: {spans:#?}");
+            assert!(start.elapsed() < TIMEOUT, "no spans of all of {services:?}: {spans:#?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

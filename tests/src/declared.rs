@@ -6,7 +6,7 @@ use shared::{
     background::{Authorizer, Migrate, OnEmail, OnNotification, OnReport, OutboxRelay},
     contract::{Access, AccessRule, Endpoint, Function, Needs, Target},
     lambda::ConsumerContract,
-    queue::QueueContract,
+    messaging::QueueContract,
 };
 
 /// A function, as it is declared or as the template has it.

@@ -29,7 +29,7 @@ pub fn customer() -> &'static str {
 }
 
 /// What a test with many requests takes at most.
-const ROOM: Duration = Duration::from_secs(30);
+const TIMING_MARGIN: Duration = Duration::from_secs(30);
 
 /// An address that nobody has.
 #[must_use]
@@ -157,7 +157,7 @@ pub fn register_with_roles(roles: &Value) -> String {
 pub fn wait_for_room(window: Duration) {
     let (window, now) = (window.as_secs(), crate::tokens::now().unsigned_abs());
     let left = Duration::from_secs(window - now % window);
-    if left < ROOM {
+    if left < TIMING_MARGIN {
         std::thread::sleep(left);
     }
 }

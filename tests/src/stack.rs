@@ -10,7 +10,7 @@ use shared::ambient::Ambient;
 use crate::aws;
 
 /// How long a change may take.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A stack of this test run.
 pub struct Stack {
@@ -82,7 +82,7 @@ impl Stack {
             if !status.ends_with("_IN_PROGRESS") {
                 return status.to_owned();
             }
-            assert!(start.elapsed() < PATIENCE, "{}: {status}", self.name);
+            assert!(start.elapsed() < TIMEOUT, "{}: {status}", self.name);
             thread::sleep(Duration::from_millis(100));
         }
     }

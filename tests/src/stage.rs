@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, env, fs, path::Path, process::Command, sync::LazyLock};
 
 use serde_json::Value;
-use shared::contract::{Opener, Resource};
+use shared::contract::{Resource, ResourceContext};
 use ureq::Agent;
 
 /// Where everything is.
@@ -46,7 +46,7 @@ impl Stage {
             access_key_id: text("accessKeyId"),
             region: text("region"),
             agent: Agent::new_with_config(Agent::config_builder().http_status_as_error(false).build()),
-            openapi: serde_json::to_value(shared::contract::document()).unwrap(),
+            openapi: serde_json::to_value(shared::api::document()).unwrap(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Stage {
     /// When the environment does not.
     #[must_use]
     pub fn resource<R: Resource>(&self) -> R {
-        R::open(&Opener::system()).expect("the test run's environment")
+        R::open(&ResourceContext::system()).expect("the test run's environment")
     }
 
     /// Runs the `tools` binary on this stage, and returns what it printed.

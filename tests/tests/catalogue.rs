@@ -11,7 +11,7 @@ use shared::{
     money::Currency,
     store::{
         Mysql,
-        product_list::{self, Direction, Filter, Position, Search, Sort},
+        mysql::product_list::{self, Direction, Filter, Position, Search, Sort},
     },
 };
 use tests::{Stage, template};

@@ -12,18 +12,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use shared::order;
+use shared::order::OrderError;
 use shared::{
     ambient::Ambient,
-    auth::{Caller, Owner, Role, Roles},
-    lambda::IdempotencyKey,
-    mail::{Content, Email, Recipient},
-    queue::{EmailQueue, Outgoing},
+    contract::IdempotencyKey,
+    identity::{Caller, Owner, Role, Roles},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
+    order::NewOrder,
     store::{
         Mysql, StoreError,
-        idempotency::{self, Claim, Outcome},
-        orders::{self, Changed, NewOrder, PlaceError},
-        retry_contention,
-        stock_adjustments::{self, AdjustError, NewAdjustment},
+        mysql::{
+            idempotency_keys::{self, Claim, Outcome},
+            orders::{self, Changed, PlaceError},
+            retry_contention,
+            stock_adjustments::{self, AdjustError, NewAdjustment},
+        },
     },
     telemetry::Trace,
 };
@@ -31,7 +36,7 @@ use sqlx::{Connection, Row};
 use tests::{Stage, people};
 use uuid::Uuid;
 
-const LASTS: Duration = Duration::from_secs(12);
+const DURATION: Duration = Duration::from_secs(12);
 const WORKERS: usize = 6;
 const PRODUCTS: usize = 5;
 const INITIAL: u32 = 40;
@@ -66,7 +71,7 @@ impl Shop {
 
 async fn claim(mysql: &Mysql, ambient: &Ambient, shop: &Shop) -> Option<Claim> {
     let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    match idempotency::claim(mysql, ambient, "test", shop.owner.user_id(), &key).await {
+    match idempotency_keys::claim(mysql, ambient, "test", shop.owner.user_id(), &key).await {
         Ok(Outcome::Claimed(claim)) => Some(claim),
         Ok(_) => panic!("the key is new"),
         Err(error) => {
@@ -87,22 +92,22 @@ async fn place(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
     }
     let new = NewOrder { id: ambient.id(), user_id: shop.owner.user_id(), lines, now: ambient.now() };
     let message_id = ambient.id();
-    let finish = |order: &orders::Order| {
+    let finish = |order: &order::Order| {
         let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
         let mail = Email { to: Recipient::User(order.user_id), content };
-        Ok(("{}".to_owned(), [Outgoing::new::<EmailQueue>(message_id, &Trace::of(None, None, ambient), mail)?]))
+        Ok(("{}".to_owned(), [OutboxMessage::new::<EmailQueue>(message_id, &Trace::of(None, None, ambient), mail)?]))
     };
     match retry_contention(ambient, || orders::place(mysql, &new, &claim, finish)).await {
         Ok(_) => Shop::count(&shop.placed),
-        Err(PlaceError::OutOfStock(_)) => Shop::count(&shop.refused),
+        Err(PlaceError::Order(OrderError::OutOfStock(_))) => Shop::count(&shop.refused),
         Err(PlaceError::Store(error)) => shop.failed(&error),
         Err(error) => panic!("{error}"),
     }
 }
 
 async fn cancel(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
-    use shared::auth::Scope;
-    let found = orders::list(mysql, Scope::Own(shop.owner), Some(orders::Status::Pending), None, 20).await;
+    use shared::identity::Scope;
+    let found = orders::list(mysql, Scope::Own(shop.owner), Some(order::Status::Pending), None, 20).await;
     let found = match found {
         Ok(found) => found,
         Err(error) => return shop.failed(&error),
@@ -221,7 +226,7 @@ async fn at_every_moment_stock_and_orders_sum_up_to_what_came_in() {
     tasks.push(tokio::spawn(cut_connections(Arc::clone(&shop))));
 
     let (mysql, start, mut looks): (Mysql, _, u32) = (Stage::get().resource(), Instant::now(), 0);
-    while start.elapsed() < LASTS {
+    while start.elapsed() < DURATION {
         looks += u32::from(check(&mysql, &shop).await.is_some());
     }
     shop.is_over.store(true, Ordering::Relaxed);

@@ -7,19 +7,22 @@ use std::{
 };
 
 use serde_json::json;
+use shared::order;
 use shared::{
     ambient::Ambient,
-    auth::{Caller, Role, Roles},
-    lambda::IdempotencyKey,
-    mail::{Content, Email, Recipient},
-    notification::Notification,
-    queue::{EmailQueue, NotificationQueue, Outgoing, Queue},
+    contract::IdempotencyKey,
+    identity::{Caller, Role, Roles},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::{Claimed, OutboxMessage, Queue},
+    notification::{Notification, NotificationQueue},
+    order::NewOrder,
     store::{
         Mongodb, Mysql,
-        idempotency::{self, Outcome},
-        notifications,
-        orders::{self, NewOrder},
-        outbox::Claimed,
+        mongodb::notifications,
+        mysql::{
+            idempotency_keys::{self, Outcome},
+            orders,
+        },
     },
     telemetry::Trace,
 };
@@ -33,26 +36,27 @@ const ORDERS: usize = 2000;
 const BUYERS: usize = 4;
 /// Of so many messages, one is sent once more: 5 %.
 const TWICE: usize = 20;
-const PATIENCE: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
 /// Places orders as the endpoint does, and dies each time before the messages are sent.
-async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[Outgoing; 2]> {
+async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[OutboxMessage; 2]> {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
     let mut messages = Vec::with_capacity(count);
     for _ in 0..count {
         let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-        let Outcome::Claimed(claim) = idempotency::claim(&mysql, &ambient, "test", user_id, &key).await.unwrap() else {
+        let Outcome::Claimed(claim) = idempotency_keys::claim(&mysql, &ambient, "test", user_id, &key).await.unwrap()
+        else {
             panic!("the key is new");
         };
         // So long ago that the lease of whoever died is over.
         let now = ambient.now() - Span::minutes(5);
         let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
         let trace = Trace::of(None, None, &ambient);
-        let finish = |order: &orders::Order| {
+        let finish = |order: &order::Order| {
             let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
             let mail = Email { to: Recipient::User(order.user_id), content };
-            let mail = Outgoing::new::<EmailQueue>(ambient.id(), &trace, mail)?;
-            let told = Outgoing::new::<NotificationQueue>(ambient.id(), &trace, Notification::placed(order))?;
+            let mail = OutboxMessage::new::<EmailQueue>(ambient.id(), &trace, mail)?;
+            let told = OutboxMessage::new::<NotificationQueue>(ambient.id(), &trace, Notification::placed(order))?;
             Ok(("{}".to_owned(), [mail, told]))
         };
         messages.push(orders::place(&mysql, &new, &claim, finish).await.unwrap().2);
@@ -61,10 +65,10 @@ async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[Outgoing; 2]>
 }
 
 /// Sends some of the messages past the outbox: each of them is then delivered at least twice.
-async fn send_twice(messages: &[[Outgoing; 2]]) -> usize {
+async fn send_twice(messages: &[[OutboxMessage; 2]]) -> usize {
     let (email, notification): (Queue<EmailQueue>, Queue<NotificationQueue>) =
         (Stage::get().resource(), Stage::get().resource());
-    let claimed = |message: &Outgoing| Claimed {
+    let claimed = |message: &OutboxMessage| Claimed {
         id: message.id,
         queue: message.queue.to_owned(),
         envelope: message.envelope.clone(),
@@ -72,8 +76,8 @@ async fn send_twice(messages: &[[Outgoing; 2]]) -> usize {
     };
     let mails: Vec<Claimed> = messages.iter().step_by(TWICE).map(|[mail, _]| claimed(mail)).collect();
     let told: Vec<Claimed> = messages.iter().step_by(TWICE).map(|[_, told]| claimed(told)).collect();
-    let mut results = email.send_its_own(&mails).await;
-    results.extend(notification.send_its_own(&told).await);
+    let mut results = email.send_matching(&mails).await;
+    results.extend(notification.send_matching(&told).await);
     assert!(results.iter().all(|(_, result)| result.is_ok()));
     results.len()
 }
@@ -137,7 +141,7 @@ async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each
     let expected = (i64::try_from(2 * ORDERS).unwrap(), i64::try_from(ORDERS).unwrap());
     let mut found = Vec::new();
     while progress(&mysql, &ids).await != expected || found.len() < ORDERS {
-        assert!(start.elapsed() < PATIENCE, "{:?} and {}", progress(&mysql, &ids).await, found.len());
+        assert!(start.elapsed() < TIMEOUT, "{:?} and {}", progress(&mysql, &ids).await, found.len());
         let relayed = aws::invoke("outbox-relay", &json!({}));
         assert_eq!(relayed["failed"], 0, "{relayed}");
         thread::sleep(Duration::from_millis(200));

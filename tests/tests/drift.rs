@@ -39,7 +39,7 @@ fn only_migrations_may_read_the_secret_of_the_first_user_of_mysql() {
 #[test]
 fn openapi_json_is_what_the_contract_says() {
     let written = fs::read_to_string(repository().join("openapi.json")).unwrap();
-    let generated = shared::contract::document().to_pretty_json().unwrap() + "\n";
+    let generated = shared::api::document().to_pretty_json().unwrap() + "\n";
     assert!(written == generated, "run `cargo xtask openapi`");
 }
 
@@ -55,7 +55,7 @@ fn whatever_the_openapi_document_refers_to_is_in_it() {
             _ => {}
         }
     }
-    let document = serde_json::to_value(shared::contract::document()).unwrap();
+    let document = serde_json::to_value(shared::api::document()).unwrap();
     let mut found = BTreeSet::new();
     references(&document, &mut found);
     assert!(!found.is_empty());

@@ -15,7 +15,7 @@ use shared::{
     money::{Currency, Money},
     store::{
         Mysql,
-        products::{self, Changes, Product, Updated},
+        mysql::products::{self, Changes, Product, Updated},
     },
 };
 use sqlx::Row;
@@ -24,7 +24,11 @@ use tests::{
     function::{Function, Streamed},
     people, template, tokens,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime, macros::format_description};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::Rfc3339,
+    macros::{datetime, format_description},
+};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use ureq::http::{Method, Request};
 use uuid::Uuid;
@@ -37,7 +41,7 @@ const CSV: &str = "text/csv";
 const MEMORY: u64 = 40_000;
 /// How soon the first products are there, at best: a busy machine is slow now and then.
 const FIRST_BYTE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// What only the export runs.
 const QUERY: &str = "%FROM products FORCE INDEX (PRIMARY)%";
 
@@ -261,7 +265,7 @@ async fn running(mysql: &Mysql) -> Vec<u64> {
 async fn expect_none_running(mysql: &Mysql) {
     let start = Instant::now();
     while !running(mysql).await.is_empty() {
-        assert!(start.elapsed() < PATIENCE, "the query still runs");
+        assert!(start.elapsed() < TIMEOUT, "the query still runs");
         thread::sleep(Duration::from_millis(20));
     }
     println!("the query ended {:?} after the client hung up", start.elapsed());
@@ -511,7 +515,7 @@ async fn a_token_that_was_revoked_opens_nothing() {
     let _ = Call::post("/v1/auth/logout").token(&staff).send().expect(204);
     let start = Instant::now();
     while export().token(&staff).send().status != 401 {
-        assert!(start.elapsed() < PATIENCE, "the token still opens the export");
+        assert!(start.elapsed() < TIMEOUT, "the token still opens the export");
         thread::sleep(Duration::from_millis(50));
     }
 }

@@ -42,7 +42,7 @@ async fn while_redis_hangs_reads_and_orders_are_answered_by_the_stores() {
     let pause = Duration::from_secs(8);
     let mut command = redis::cmd("CLIENT");
     command.arg("PAUSE").arg(u64::try_from(pause.as_millis()).unwrap()).arg("ALL");
-    let () = redis.repeatable(&command).await.unwrap();
+    let () = redis.send_idempotent(&command).await.unwrap();
     let paused_at = Instant::now();
 
     let bypassed = read(&product).expect(200);
@@ -134,7 +134,7 @@ async fn while_redis_hangs_nobody_is_uncounted_and_nobody_is_shut_out() {
     let pause = Duration::from_secs(12);
     let mut command = redis::cmd("CLIENT");
     command.arg("PAUSE").arg(u64::try_from(pause.as_millis()).unwrap()).arg("ALL");
-    let () = redis.repeatable(&command).await.unwrap();
+    let () = redis.send_idempotent(&command).await.unwrap();
     let paused_at = Instant::now();
 
     let statuses: Vec<u16> = (0..21).map(|_| people::try_log_in(&victim, "not-the-password").status).collect();

@@ -15,10 +15,10 @@ use serde_json::Value;
 use shared::{
     ambient::Ambient,
     aws::Aws,
-    lambda::{Call, Consumer, ConsumerContract, Delivery, Failure, Serve},
-    mail::{Content, Email, Recipient},
+    lambda::{Consumer, ConsumerContract, Delivery, Invocation, Serve},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::{Backoff, Deliveries, Failure, OutboxMessage, QueueContract},
     money::{Currency, Money},
-    queue::{Backoff, Deliveries, EmailQueue, Outgoing, QueueContract},
     store::Mysql,
     telemetry::Trace,
 };
@@ -95,14 +95,14 @@ async fn handle(_: ProbeNeeds, delivery: Delivery<Probe>) -> Result<(), Failure>
 fn send(queue: &Queue, effect: Effect) -> Uuid {
     let ambient = Ambient::system();
     let id = ambient.id();
-    queue.send(&Outgoing::new::<ProbeQueue>(id, &Trace::of(None, None, &ambient), effect).unwrap().envelope);
+    queue.send(&OutboxMessage::new::<ProbeQueue>(id, &Trace::of(None, None, &ambient), effect).unwrap().envelope);
     id
 }
 
 /// One invocation of the probe.
 async fn consume(queue: &Queue, dead: &Queue, batch: &[Received], time_left: Duration) -> Value {
     let aws = Aws::default();
-    let call = Call::<Probe> {
+    let call = Invocation::<Probe> {
         trace: Trace::of(None, None, &Ambient::system()),
         needs: ProbeNeeds { deliveries: Deliveries::at(aws.clone(), &queue.url, &dead.url) },
         ambient: Ambient::system(),
@@ -223,11 +223,11 @@ async fn a_failing_message_comes_back_as_the_backoff_says() {
 }
 
 /// A mail that can be told from every other one.
-fn order_mail(user: Uuid, order_id: Uuid) -> Outgoing {
+fn order_mail(user: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderPlaced { order_id, total: Money { amount: 100, currency: Currency::EUR }, items: 1 };
     let mail = Email { to: Recipient::User(user), content };
-    Outgoing::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
+    OutboxMessage::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
 fn aws_port() -> u16 {
@@ -241,7 +241,7 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     let user: Uuid = people::id_of(&people::log_in(&email)).parse().unwrap();
     let (queue, dead) = Queue::new(10, 3);
     let orders: Vec<Uuid> = (0..10).map(|_| Ambient::system().id()).collect();
-    let messages: Vec<Outgoing> = orders.iter().map(|order| order_mail(user, *order)).collect();
+    let messages: Vec<OutboxMessage> = orders.iter().map(|order| order_mail(user, *order)).collect();
     for message in &messages {
         queue.send(&message.envelope);
     }

@@ -7,13 +7,19 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use shared::ambient::Ambient;
-use tests::{Call, Stage, aws, collector::Collector, declared::declared, deployed::Deployed, people, people::PASSWORD};
+use tests::{
+    Call, Stage, aws,
+    collector::Collector,
+    declared::declared,
+    deployed::Deployed,
+    people::{self, PASSWORD},
+};
 use ureq::http::Method;
 
 const NEW_PASSWORD: &str = "quite-another-battery-staple";
 
 /// As many lines are handed out at once.
-const MOST_LINES: usize = 10_000;
+const MAX_LINES: usize = 10_000;
 
 /// All functions but the lab's, which hear of no secret.
 fn functions() -> Vec<String> {
@@ -171,10 +177,10 @@ fn log_lines(since: i128) -> Vec<String> {
         {
             continue;
         }
-        let request = json!({ "logGroupName": group, "startTime": since, "limit": MOST_LINES });
+        let request = json!({ "logGroupName": group, "startTime": since, "limit": MAX_LINES });
         let found = aws::json_call("logs", "Logs_20140328.FilterLogEvents", &request);
         let events = found["events"].as_array().cloned().unwrap_or_default();
-        assert!(events.len() < MOST_LINES, "the stage's AWS hands out no more");
+        assert!(events.len() < MAX_LINES, "the stage's AWS hands out no more");
         lines.extend(events.iter().map(|event| event["message"].as_str().unwrap_or_default().to_owned()));
     }
     lines

@@ -11,13 +11,15 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    lambda::IdempotencyKey,
-    queue::{Outgoing, ReportQueue},
-    report::ReportRequested,
+    contract::IdempotencyKey,
+    messaging::OutboxMessage,
+    report::{ReportQueue, ReportRequested},
     store::{
         Mysql,
-        idempotency::{self, Outcome},
-        reports::{self, NewReport, Started, Status},
+        mysql::{
+            idempotency_keys::{self, Outcome},
+            reports::{self, NewReport, Started, Status},
+        },
     },
     telemetry::Trace,
 };
@@ -35,7 +37,7 @@ const ORDERS: u32 = 100_000;
 const SPAN: [&str; 2] = ["2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z"];
 /// In SQL, orders in that span that count.
 const SOLD: &str = "created_at >= '2026-02-01' AND created_at < '2026-02-20' AND status <> 'cancelled'";
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// What the function may take, in kB: its `MemorySize` in the template.
 const MEMORY: u64 = 256 * 1024;
 
@@ -65,7 +67,7 @@ fn wait_for(id: &str) -> Value {
         if !report["finishedAt"].is_null() {
             return report;
         }
-        assert!(start.elapsed() < PATIENCE, "{report}");
+        assert!(start.elapsed() < TIMEOUT, "{report}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -212,13 +214,13 @@ async fn request_and_die(mysql: &Mysql) -> (Uuid, Value) {
     let ambient = Ambient::system();
     let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
     let user_id = ambient.id();
-    let Outcome::Claimed(claim) = idempotency::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
+    let Outcome::Claimed(claim) = idempotency_keys::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
         panic!("the key is new");
     };
     let (from, to) = (datetime!(2026-02-01 00:00 UTC), datetime!(2026-02-20 00:00 UTC));
     let new = NewReport { id: ambient.id(), user_id, from, to, now: ambient.now() };
     let message = ReportRequested { report_id: new.id };
-    let message = Outgoing::new::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
+    let message = OutboxMessage::new::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
     reports::request(mysql, &new, &claim, 202, "{}", &message).await.unwrap();
     let record = json!({
         "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",

@@ -15,9 +15,9 @@ use shared::store::{Mongodb, MysqlAdmin, Redis};
 use tests::{Stage, aws, function::Function, proxy::Proxy};
 
 /// Longer than a connection is trusted without a ping.
-const REST: Duration = Duration::from_millis(1100);
+const IDLE_TIME: Duration = Duration::from_millis(1100);
 /// The least time between two readings that a refusal leads to.
-const PAUSE: Duration = Duration::from_secs(3);
+const COOLDOWN: Duration = Duration::from_secs(3);
 /// Until the secret is read again at the latest: for Redis a breaker has to close before.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -64,7 +64,7 @@ impl Rotated for Redis {
     async fn set_password(&self, user: &str, password: &str) {
         let mut command = redis::cmd("ACL");
         command.arg(&["SETUSER", user, "on", "resetpass", &format!(">{password}"), "~*", "+@all"]);
-        let () = self.repeatable(&command).await.unwrap();
+        let () = self.send_idempotent(&command).await.unwrap();
     }
 }
 
@@ -159,17 +159,17 @@ async fn survives_rotation<S: Rotated + shared::contract::Resource>(concurrency:
     assert_eq!(readings, 0);
 
     environment.store.hang_up();
-    thread::sleep(REST);
+    thread::sleep(IDLE_TIME);
     let readings = environment.readings(|environment| assert!(environment.is_ready(), "no request fails"));
     assert_eq!(readings, 1, "one for all {concurrency}");
 
     environment.store.hang_up();
-    thread::sleep(REST);
+    thread::sleep(IDLE_TIME);
     let readings = environment.readings(|environment| assert!(environment.is_ready()));
     assert_eq!(readings, 0, "connecting anew is none");
 
     // While the connection is trusted: requests that are under way may fail, later ones do not.
-    thread::sleep(PAUSE);
+    thread::sleep(COOLDOWN);
     environment.rotate("third").await;
     assert!(environment.is_ready());
     environment.store.hang_up();
@@ -185,7 +185,7 @@ async fn recovers_from_a_wrong_secret<S: Rotated + shared::contract::Resource>()
     assert!(environment.is_ready());
     environment.admin.set_password(&environment.user, "unknown").await;
     environment.store.hang_up();
-    thread::sleep(REST);
+    thread::sleep(IDLE_TIME);
 
     let start = Instant::now();
     let readings = environment.readings(|environment| {
@@ -194,7 +194,7 @@ async fn recovers_from_a_wrong_secret<S: Rotated + shared::contract::Resource>()
             thread::sleep(Duration::from_millis(100));
         }
     });
-    let most = start.elapsed().as_secs() / PAUSE.as_secs() + 1;
+    let most = start.elapsed().as_secs() / COOLDOWN.as_secs() + 1;
     println!("{}: {readings} readings for 50 requests in {:.1} s", S::STORE, start.elapsed().as_secs_f64());
     assert!((1..=most).contains(&u64::try_from(readings).unwrap()), "{readings} readings, at most {most}");
 

@@ -15,13 +15,18 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    auth::{Role, Roles, password},
+    auth::password,
+    identity::{Role, Roles},
     store::{
         Mongodb,
-        users::{self, Inserted, NewUser},
+        mongodb::users::{self, Inserted, NewUser},
     },
 };
-use tests::{Stage, aws, function::Function, people, people::PASSWORD};
+use tests::{
+    Stage, aws,
+    function::Function,
+    people::{self, PASSWORD},
+};
 use tokio::sync::Mutex;
 
 /// Of known and of unknown addresses each.

@@ -20,7 +20,7 @@ use tests::{
 };
 
 /// As many requests as a share is taken of.
-const MANY: usize = 60;
+const REQUESTS: usize = 60;
 
 fn new_trace_id() -> String {
     hex(&Ambient::system().bytes::<16>())
@@ -106,7 +106,7 @@ fn a_share_of_traces_is_sent_and_it_goes_by_the_trace() {
             ("OTEL_TRACES_SAMPLER_ARG", "0.5".to_owned()),
         ],
     );
-    let ids: BTreeSet<String> = (0..MANY).map(|_| new_trace_id()).collect();
+    let ids: BTreeSet<String> = (0..REQUESTS).map(|_| new_trace_id()).collect();
     for id in &ids {
         assert_eq!(read(&function, id)["statusCode"], 200);
     }
@@ -120,7 +120,7 @@ fn a_share_of_traces_is_sent_and_it_goes_by_the_trace() {
     let expected: BTreeSet<String> =
         ids.iter().filter(|id| u64::from_str_radix(&id[16..], 16).unwrap() >> 1 < 1 << 62).cloned().collect();
     assert_eq!(sent, expected);
-    assert!((MANY / 6..MANY * 5 / 6).contains(&sent.len()), "{} of {MANY}", sent.len());
+    assert!((REQUESTS / 6..REQUESTS * 5 / 6).contains(&sent.len()), "{} of {REQUESTS}", sent.len());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use shared::{
     error::ApiError,
     lambda::Request,
     mail::{Content, Email, Recipient},
-    store::login_codes,
+    store::redis::login_codes,
 };
 
 shared::lambda!(AuthOtp, handle);

@@ -6,13 +6,16 @@ use shared::{
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
-    mail::{Content, Email, Recipient},
-    queue::{EmailQueue, Outgoing, send_after_commit},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
     store::{
         cache::{self, Key},
-        sessions::EndReason,
-        user_outbox::{self, Holder},
-        users::{self, PasswordProof},
+        mongodb::{
+            sessions::EndReason,
+            user_outbox::{self, Holder},
+            users::{self, PasswordProof},
+        },
+        outbox::send_after_commit,
     },
 };
 
@@ -24,14 +27,14 @@ async fn handle(needs: Needs, req: Request<AuthPasswordReset>) -> Result<NoConte
     let hash = password::hash(&req.body.password.0, &req.ambient).await?;
 
     let mail = Email { to: Recipient::User(user.id), content: Content::PasswordChanged };
-    let mail = Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
+    let mail = OutboxMessage::new::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
     let proof = PasswordProof::ResetCode(&code);
     let changed = users::replace_password(&needs.mongodb, user.id, proof, &hash, &mail, now).await?;
     let user = changed.ok_or(Problem::InvalidCode)?;
 
     session::end_with_epoch(&needs.mongodb, &needs.redis, user.id, None, EndReason::PasswordChanged, now).await;
     cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
-    let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::User(user.id), mail.id);
+    let mark_sent = user_outbox::mark_sent_now(&needs.mongodb, Holder::User(user.id), mail.id);
     send_after_commit(&needs.email, &mail, mark_sent).await;
     Ok(NoContent)
 }

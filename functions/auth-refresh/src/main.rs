@@ -4,8 +4,9 @@
 
 use shared::{
     api::auth::{AuthRefresh, Tokens},
-    auth::{refresh_token::RefreshToken, session},
+    auth::session,
     error::{ApiError, Problem},
+    identity::RefreshToken,
     lambda::Request,
 };
 

@@ -4,15 +4,19 @@
 
 use shared::{
     api::auth::{Accepted, AuthRegister},
-    auth::{Role, Roles, password},
+    auth::password,
     contract::Limit,
     error::ApiError,
+    identity::{Role, Roles},
     lambda::Request,
-    mail::{Content, Email, Recipient},
-    queue::{EmailQueue, Outgoing, send_after_commit},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
     store::{
-        user_outbox::{self, Holder},
-        users::{self, Inserted, NewUser},
+        mongodb::{
+            user_outbox::{self, Holder},
+            users::{self, Inserted, NewUser},
+        },
+        outbox::send_after_commit,
     },
 };
 
@@ -22,7 +26,7 @@ async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, Ap
     let (email, id, now) = (req.body.email, req.ambient.id(), req.ambient.now());
     needs.limiter.count_account(Limit::Register, &email.key(), now).await?;
     let password_hash = password::hash(&req.body.password.0, &req.ambient).await?;
-    let mail = |to, content| Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
+    let mail = |to, content| OutboxMessage::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
 
     let user = NewUser {
         id,
@@ -43,7 +47,7 @@ async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, Ap
         users::add_message(&needs.mongodb, &email, &notice, now).await?;
         notice
     };
-    let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::Address(&email), message.id);
+    let mark_sent = user_outbox::mark_sent_now(&needs.mongodb, Holder::Address(&email), message.id);
     send_after_commit(&needs.email, &message, mark_sent).await;
     Ok(Accepted::default())
 }

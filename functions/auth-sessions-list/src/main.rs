@@ -4,7 +4,7 @@ use shared::{
     api::auth::{AuthSessionsList, Session, Sessions},
     error::ApiError,
     lambda::Request,
-    store::sessions,
+    store::mongodb::sessions,
 };
 
 shared::lambda!(AuthSessionsList, handle);

@@ -2,7 +2,7 @@
 
 use shared::{
     api::auth::AuthSessionsRevoke, auth::session, contract::NoContent, error::ApiError, lambda::Request,
-    store::sessions::EndReason,
+    store::mongodb::sessions::EndReason,
 };
 
 shared::lambda!(AuthSessionsRevoke, handle);

@@ -7,7 +7,7 @@ use shared::{
     lambda::Request,
     store::{
         cache::{self, Key},
-        users,
+        mongodb::users,
     },
 };
 

@@ -4,6 +4,7 @@
 //! token counts until it expires.
 
 use shared::{
+    api,
     background::Authorizer,
     error::Problem,
     lambda::{Bearer, Decision},
@@ -12,6 +13,6 @@ use shared::{
 shared::lambda!(Authorizer, handle);
 
 async fn handle(needs: Needs, bearer: Bearer) -> Decision {
-    let route = bearer.route.ok_or(Problem::Forbidden)?;
-    needs.callers.admit(route.access, bearer.token.as_deref()).await
+    let route = api::route(&bearer.route_key).ok_or(Problem::Forbidden)?;
+    needs.authenticator.authenticate(route.access, bearer.token.as_deref()).await
 }

@@ -3,7 +3,7 @@
 use shared::{
     api::lab::{LabBlocking, Waited},
     error::ApiError,
-    lab::waiting,
+    lab::blocking,
     lambda::Request,
 };
 
@@ -11,6 +11,6 @@ shared::lambda!(LabBlocking, handle);
 
 async fn handle(_: Needs, req: Request<LabBlocking>) -> Result<Waited, ApiError> {
     let time = req.query.time();
-    waiting::blocking(time);
+    blocking::blocking(time);
     Ok(time.into())
 }

@@ -3,7 +3,7 @@
 use shared::{
     api::lab::{CacheRead, LabCache},
     error::ApiError,
-    lab::caching,
+    lab::cache,
     lambda::Request,
 };
 
@@ -11,6 +11,6 @@ shared::lambda!(LabCache, handle);
 
 async fn handle(needs: Needs, req: Request<LabCache>) -> Result<CacheRead, ApiError> {
     let (stores, query) = ((&needs.mysql, &needs.redis), &req.query);
-    let cache = caching::read(stores, &req.ambient, query.id, query.guard, query.pause()).await?;
+    let cache = cache::read(stores, &req.ambient, query.id, query.guard, query.pause()).await?;
     Ok(CacheRead { cache })
 }

@@ -3,7 +3,7 @@
 use shared::{
     api::lab::{LabNonBlocking, Waited},
     error::ApiError,
-    lab::waiting,
+    lab::blocking,
     lambda::Request,
 };
 
@@ -11,6 +11,6 @@ shared::lambda!(LabNonBlocking, handle);
 
 async fn handle(_: Needs, req: Request<LabNonBlocking>) -> Result<Waited, ApiError> {
     let time = req.query.time();
-    waiting::non_blocking(time).await;
+    blocking::non_blocking(time).await;
     Ok(time.into())
 }

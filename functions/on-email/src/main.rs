@@ -4,15 +4,16 @@
 //! the note of it, the mail is sent again when the message's lease is over.
 
 use shared::{
-    auth::mail_code::MailCode,
     background::OnEmail,
     contract::Function,
-    lambda::{Delivery, Failure},
+    identity::MailCode,
+    lambda::Delivery,
     mail::{Content, Email, Mail, Recipient},
+    messaging::Failure,
     store::{
-        login_codes,
-        processed_messages::{self, Outcome},
-        users::{self, User},
+        mongodb::users::{self, User},
+        mysql::processed_messages::{self, Outcome},
+        redis::login_codes,
     },
 };
 use time::Duration;

@@ -1,10 +1,6 @@
 //! Keeps what users are told inside the application. A message that is delivered twice is one notification: it has the message's id.
 
-use shared::{
-    background::OnNotification,
-    lambda::{Delivery, Failure},
-    store::notifications,
-};
+use shared::{background::OnNotification, lambda::Delivery, messaging::Failure, store::mongodb::notifications};
 
 shared::lambda!(OnNotification, handle);
 

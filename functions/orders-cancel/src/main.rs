@@ -8,8 +8,10 @@ use shared::{
     lambda::Request,
     store::{
         cache::{self, Key},
-        orders::{self, Changed},
-        retry_contention,
+        mysql::{
+            orders::{self, Changed},
+            retry_contention,
+        },
     },
 };
 

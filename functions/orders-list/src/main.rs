@@ -2,11 +2,11 @@
 
 use shared::{
     api::orders::{Order, OrdersList},
-    auth::permission::OrdersReadAll,
     error::ApiError,
+    identity::permission::OrdersReadAll,
     lambda::Request,
     page::{self, Page},
-    store::orders,
+    store::mysql::orders,
 };
 
 shared::lambda!(OrdersList, handle);

@@ -5,7 +5,7 @@ use shared::{
     contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
-    store::products::{self, InsertError},
+    store::mysql::products::{self, InsertError},
 };
 
 shared::lambda!(ProductsCreate, handle);

@@ -7,7 +7,7 @@ use shared::{
     lambda::Request,
     store::{
         cache::{self, Key},
-        products, retry_contention,
+        mysql::{products, retry_contention},
     },
 };
 

@@ -2,11 +2,13 @@
 
 use futures_util::TryStreamExt;
 use shared::{
-    api::products::{ExportLine, ProductsExport},
+    api::{
+        export::Form,
+        products::{ExportLine, ProductsExport},
+    },
     error::ApiError,
-    export::Form,
     lambda::{Content, Output, Request, Stopped},
-    store::product_export::{self, Products},
+    store::mysql::product_export::{self, Products},
 };
 use uuid::Uuid;
 
@@ -37,7 +39,7 @@ impl Content for Export {
         output.write(&self.form.line(&ExportLine::End { products: self.count })?).await
     }
 
-    fn broken_off(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
+    fn error_trailer(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
         let problem = error.problem();
         let (problem, title) = (problem.urn().to_owned(), problem.title().to_owned());
         let error = ExportLine::Error { problem, title, after: self.after, request_id: request_id.to_owned() };

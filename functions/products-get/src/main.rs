@@ -7,7 +7,7 @@ use shared::{
     lambda::{Reply, Request},
     store::{
         cache::{self, Key, Versioned},
-        products,
+        mysql::products,
     },
 };
 

@@ -5,7 +5,7 @@ use shared::{
     error::ApiError,
     lambda::Request,
     page::{self, Page},
-    store::product_list::{self, Sort},
+    store::mysql::product_list::{self, Sort},
 };
 
 shared::lambda!(ProductsList, handle);

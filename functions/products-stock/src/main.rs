@@ -9,9 +9,11 @@ use shared::{
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        idempotency::Claim,
-        retry_contention,
-        stock_adjustments::{self, AdjustError, Adjustment, NewAdjustment},
+        mysql::{
+            idempotency_keys::Claim,
+            retry_contention,
+            stock_adjustments::{self, AdjustError, Adjustment, NewAdjustment},
+        },
     },
 };
 

@@ -7,8 +7,10 @@ use shared::{
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        products::{self, Changes, Updated},
-        retry_contention,
+        mysql::{
+            products::{self, Changes, Updated},
+            retry_contention,
+        },
     },
 };
 

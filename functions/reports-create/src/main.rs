@@ -8,13 +8,16 @@ use shared::{
     contract::Endpoint,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
-    queue::{Outgoing, ReportQueue, send_after_commit},
-    report::ReportRequested,
+    messaging::OutboxMessage,
+    report::{ReportQueue, ReportRequested},
     store::{
-        idempotency::Claim,
-        outbox,
-        reports::{self, NewReport, RequestError},
-        retry_contention,
+        mysql,
+        mysql::{
+            idempotency_keys::Claim,
+            reports::{self, NewReport, RequestError},
+            retry_contention,
+        },
+        outbox::send_after_commit,
     },
 };
 use uuid::Uuid;
@@ -22,22 +25,22 @@ use uuid::Uuid;
 shared::lambda!(ReportsCreate, handle);
 
 async fn handle(needs: Needs, req: Request<ReportsCreate>) -> Result<Reply<Report>, ApiError> {
-    located(req.once(&needs.mysql, |claim| request(&needs, &req, claim)).await?)
+    with_location(req.once(&needs.mysql, |claim| request(&needs, &req, claim)).await?)
 }
 
 async fn request(needs: &Needs, req: &Request<ReportsCreate>, claim: Claim) -> Result<String, ApiError> {
     let (id, now) = (req.ambient.id(), req.ambient.now());
     let new = NewReport { id, user_id: req.caller.user_id, from: req.body.from, to: req.body.to, now };
     let reply = serde_json::to_string(&Report::try_from(new.queued())?).map_err(ApiError::internal)?;
-    let message = Outgoing::new::<ReportQueue>(req.ambient.id(), &req.trace, ReportRequested { report_id: id })?;
+    let message = OutboxMessage::new::<ReportQueue>(req.ambient.id(), &req.trace, ReportRequested { report_id: id })?;
     let request = || reports::request(&needs.mysql, &new, &claim, ReportsCreate::STATUS, &reply, &message);
     retry_contention(&req.ambient, request).await.map_err(problem)?;
-    send_after_commit(&needs.report, &message, outbox::sent_at_once(&needs.mysql, message.id, now)).await;
+    send_after_commit(&needs.report, &message, mysql::outbox::mark_sent(&needs.mysql, message.id, now)).await;
     Ok(reply)
 }
 
 /// Only a reply's text is kept for repetitions: what says where the report is, is taken from it.
-fn located(reply: Reply<Report>) -> Result<Reply<Report>, ApiError> {
+fn with_location(reply: Reply<Report>) -> Result<Reply<Report>, ApiError> {
     #[derive(Deserialize)]
     struct Located {
         id: Uuid,

@@ -5,7 +5,7 @@ use shared::{
     contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
-    store::users,
+    store::mongodb::users,
 };
 
 shared::lambda!(UsersGet, handle);

@@ -5,7 +5,7 @@ use shared::{
     error::ApiError,
     lambda::Request,
     page::{self, Page},
-    store::users,
+    store::mongodb::users,
 };
 
 shared::lambda!(UsersList, handle);

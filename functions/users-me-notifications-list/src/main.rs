@@ -5,7 +5,7 @@ use shared::{
     error::ApiError,
     lambda::Request,
     page::{self, Page},
-    store::notifications,
+    store::mongodb::notifications,
 };
 
 shared::lambda!(UsersMeNotificationsList, handle);

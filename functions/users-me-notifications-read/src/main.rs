@@ -5,7 +5,7 @@ use shared::{
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
-    store::notifications,
+    store::mongodb::notifications,
 };
 
 shared::lambda!(UsersMeNotificationsRead, handle);

@@ -7,7 +7,7 @@ use shared::{
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        users::{self, Restored},
+        mongodb::users::{self, Restored},
     },
 };
 

@@ -10,8 +10,10 @@ use shared::{
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        sessions::EndReason,
-        users::{self, Changes, Managed},
+        mongodb::{
+            sessions::EndReason,
+            users::{self, Changes, UpdateByAdmin},
+        },
     },
 };
 
@@ -24,10 +26,10 @@ async fn handle(needs: Needs, req: Request<UsersUpdate>) -> Result<Reply<Managed
     }
     users::find_any(&needs.mongodb, id).await?.ok_or(Problem::NotFound)?;
     let changes = Changes::from(req.body);
-    let user = match users::manage(&needs.mongodb, id, version, &changes, now).await? {
-        Managed::Changed(user) => user,
-        Managed::NotFound => return Err(Problem::PreconditionFailed.into()),
-        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
+    let user = match users::update_by_admin(&needs.mongodb, id, version, &changes, now).await? {
+        UpdateByAdmin::Changed(user) => user,
+        UpdateByAdmin::NotFound => return Err(Problem::PreconditionFailed.into()),
+        UpdateByAdmin::LastAdmin => return Err(Problem::LastAdmin.into()),
     };
     if changes.disabled == Some(true) {
         session::end_with_epoch(&needs.mongodb, &needs.redis, id, None, EndReason::AccessWithdrawn, now).await;

@@ -15,7 +15,7 @@ const USAGE: &str = "it is `dlq list`, `dlq show QUEUE`, `dlq redrive QUEUE [--i
 /// What the name of a dead-letter queue ends with.
 const SUFFIX: &str = "-dlq";
 /// How long what was received is hidden from others, in seconds: longer than a command takes.
-const HIDDEN: i32 = 60;
+const VISIBILITY_SECONDS: i32 = 60;
 /// The most messages of one call.
 const BATCH: i32 = 10;
 
@@ -128,7 +128,7 @@ impl Queues {
     }
 
     /// All that is in a queue's dead-letter queue, hidden from others for a while.
-    async fn given_up(&self, queue: &str) -> Result<GivenUp> {
+    async fn given_up(&self, queue: &str) -> Result<DeadLettered> {
         let known = self.names().await?;
         if !known.iter().any(|name| name == queue) {
             bail!("there is no queue `{queue}`; there are: {}", known.join(", "));
@@ -137,10 +137,10 @@ impl Queues {
         let mut messages = Vec::new();
         loop {
             let receive = self.client.receive_message().queue_url(&url).max_number_of_messages(BATCH);
-            let reply = receive.visibility_timeout(HIDDEN).message_attribute_names("All").send().await?;
+            let reply = receive.visibility_timeout(VISIBILITY_SECONDS).message_attribute_names("All").send().await?;
             match reply.messages {
                 Some(received) if !received.is_empty() => messages.extend(received),
-                _ => return Ok(GivenUp { url, messages }),
+                _ => return Ok(DeadLettered { url, messages }),
             }
         }
     }
@@ -161,7 +161,7 @@ impl Queues {
 }
 
 /// Messages of a dead-letter queue.
-struct GivenUp {
+struct DeadLettered {
     url: String,
     messages: Vec<Message>,
 }

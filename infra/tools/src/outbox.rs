@@ -22,7 +22,7 @@ use shared::{
 use crate::operate::Arguments;
 
 /// Longer than the relay may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub async fn run(parser: &mut Parser) -> Result<()> {
     let arguments = Arguments::read(parser)?;
@@ -70,7 +70,7 @@ async fn replay(arguments: &Arguments, id: Option<&str>) -> Result<()> {
 
 async fn ask(arguments: &Arguments, command: OutboxCommand) -> Result<RelayOutput> {
     let aws = Aws::default();
-    let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).operation_attempt_timeout(PATIENCE).build();
+    let timeouts = TimeoutConfig::builder().operation_timeout(TIMEOUT).operation_attempt_timeout(TIMEOUT).build();
     let config = Builder::from(aws.config().await).timeout_config(timeouts).retry_config(RetryConfig::disabled());
     let function = arguments.full_name(OutboxRelay::NAME);
     let event = serde_json::to_vec(&RelayEvent { outbox: Some(command) })?;

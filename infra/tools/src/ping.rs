@@ -2,13 +2,13 @@
 
 use anyhow::{Result, bail};
 use shared::{
-    contract::{Opener, Resource},
+    contract::{Resource, ResourceContext},
     error::chain,
     store::{Mongodb, Mysql, Redis, StoreError},
 };
 
 pub async fn run() -> Result<()> {
-    let opener = Opener::system();
+    let opener = ResourceContext::system();
     let (mysql, mongodb, redis) = (Mysql::open(&opener)?, Mongodb::open(&opener)?, <Redis>::open(&opener)?);
     let answers = tokio::join!(mysql.ping(), mongodb.ping(), redis.ping());
     let problems: Vec<String> = [answers.0, answers.1, answers.2].into_iter().filter_map(problem).collect();

@@ -1,5 +1,6 @@
 //! `/v1/auth`: registering, proving who one is, sessions and passwords.
 
+use crate::identity::ACCESS_TOKEN_LIFETIME;
 use garde::Validate;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -10,17 +11,18 @@ use uuid::Uuid;
 pub use crate::auth::{keys::KeySet, strategy::LoginRequest};
 use crate::{
     auth::{
-        mail_code::MailCode,
         password::{NewPassword, Password},
-        session::{Granted, RefreshGrace},
+        session::{RefreshGrace, TokenPair},
         strategy::Registry,
-        token::{self, TokenSigner},
+        token::TokenSigner,
     },
     contract::{IdPath, NoContent, Public, User},
     email::EmailAddress,
     endpoint,
-    queue::{EmailQueue, Queue},
-    store::{Limiter, Mongodb, Redis, login_codes, sessions},
+    identity::MailCode,
+    mail::EmailQueue,
+    messaging::Queue,
+    store::{Limiter, Mongodb, Redis, mongodb::sessions, redis::login_codes},
 };
 
 endpoint! {
@@ -276,10 +278,10 @@ pub struct Tokens {
     refresh_token_expires_at: OffsetDateTime,
 }
 
-impl From<Granted> for Tokens {
-    fn from(granted: Granted) -> Self {
-        let Granted { access_token, refresh_token, refresh_token_expires_at } = granted;
-        let expires_in = token::LIFETIME.whole_seconds();
+impl From<TokenPair> for Tokens {
+    fn from(granted: TokenPair) -> Self {
+        let TokenPair { access_token, refresh_token, refresh_token_expires_at } = granted;
+        let expires_in = ACCESS_TOKEN_LIFETIME.whole_seconds();
         Self { access_token, token_type: "Bearer", expires_in, refresh_token, refresh_token_expires_at }
     }
 }

@@ -13,11 +13,11 @@ use crate::{
     contract::Public,
     endpoint,
     lab::{
-        adding::Added,
-        caching::Guard,
-        hanging::{Dependency, Ended, Protection},
-        hashing::Place,
-        streaming::{Line, Mode},
+        breaker::{Dependency, Ended, Protection},
+        cache::Guard,
+        cpu::Added,
+        crypto::Place,
+        stream::{Line, Mode},
     },
     store::{Mysql, Redis, cache::Status},
 };

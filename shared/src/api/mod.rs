@@ -4,14 +4,17 @@
 //! authorizer and the tests find it.
 
 pub mod auth;
+pub mod export;
 pub mod health;
 pub mod lab;
 pub mod notifications;
+mod openapi;
 pub mod orders;
 pub mod products;
 pub mod reports;
 pub mod users;
 
+pub use self::openapi::document;
 use crate::contract::Route;
 
 /// Calls a macro with every endpoint's type.

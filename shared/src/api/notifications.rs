@@ -7,12 +7,12 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::MacKey,
     contract::{IdPath, NoContent, User},
     endpoint,
+    mac::MacKey,
     notification::Content,
     page::{MAX_LIMIT, Page, default_limit},
-    store::{Mongodb, notifications},
+    store::{Mongodb, mongodb::notifications},
 };
 
 endpoint! {
@@ -76,9 +76,9 @@ pub struct Notification {
     pub read_at: Option<OffsetDateTime>,
 }
 
-impl From<notifications::Kept> for Notification {
-    fn from(kept: notifications::Kept) -> Self {
-        let notifications::Kept { id, content, created_at, read_at } = kept;
+impl From<notifications::StoredNotification> for Notification {
+    fn from(kept: notifications::StoredNotification) -> Self {
+        let notifications::StoredNotification { id, content, created_at, read_at } = kept;
         Self { id, content, created_at, read_at }
     }
 }

@@ -1,5 +1,6 @@
 //! `/v1/orders`: buying.
 
+use crate::order::{self, Status};
 use std::collections::HashSet;
 
 use garde::Validate;
@@ -9,13 +10,16 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::{MacKey, Scope, permission::OrdersFulfil},
     contract::{IdPath, Keyed, Requires, User},
     endpoint,
+    identity::{Scope, permission::OrdersFulfil},
+    mac::MacKey,
+    mail::EmailQueue,
+    messaging::Queue,
     money::Money,
+    notification::NotificationQueue,
     page::{MAX_LIMIT, Page, default_limit},
-    queue::{EmailQueue, NotificationQueue, Queue},
-    store::{Mysql, Redis, orders},
+    store::{Mysql, Redis},
 };
 
 endpoint! {
@@ -81,7 +85,7 @@ endpoint! {
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     /// 1 to 50 products, none twice, all priced in one currency.
-    #[garde(length(min = 1, max = 50), custom(none_twice), dive)]
+    #[garde(length(min = 1, max = 50), custom(unique_products), dive)]
     #[schema(min_items = 1, max_items = 50)]
     pub lines: Vec<NewLine>,
 }
@@ -97,7 +101,7 @@ pub struct NewLine {
     pub quantity: u32,
 }
 
-fn none_twice(lines: &[NewLine], (): &()) -> garde::Result {
+fn unique_products(lines: &[NewLine], (): &()) -> garde::Result {
     let mut seen = HashSet::new();
     if lines.iter().all(|line| seen.insert(line.product_id)) {
         Ok(())
@@ -113,7 +117,7 @@ pub struct Order {
     pub id: Uuid,
     /// Whose it is.
     pub user_id: Uuid,
-    pub status: OrderStatus,
+    pub status: Status,
     pub items: Vec<OrderItem>,
     pub total: Money,
     #[serde(with = "time::serde::rfc3339")]
@@ -130,45 +134,6 @@ pub struct OrderItem {
     pub quantity: u32,
     /// As it was when the order was placed.
     pub unit_price: Money,
-}
-
-/// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OrderStatus {
-    /// Taken; the stock is reserved.
-    Pending,
-    /// Somebody works on it.
-    Confirmed,
-    /// On its way: it cannot be cancelled any more.
-    Shipped,
-    Delivered,
-    /// Taken back; the stock is free again.
-    Cancelled,
-}
-
-impl From<orders::Status> for OrderStatus {
-    fn from(status: orders::Status) -> Self {
-        match status {
-            orders::Status::Pending => Self::Pending,
-            orders::Status::Confirmed => Self::Confirmed,
-            orders::Status::Shipped => Self::Shipped,
-            orders::Status::Delivered => Self::Delivered,
-            orders::Status::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<OrderStatus> for orders::Status {
-    fn from(status: OrderStatus) -> Self {
-        match status {
-            OrderStatus::Pending => Self::Pending,
-            OrderStatus::Confirmed => Self::Confirmed,
-            OrderStatus::Shipped => Self::Shipped,
-            OrderStatus::Delivered => Self::Delivered,
-            OrderStatus::Cancelled => Self::Cancelled,
-        }
-    }
 }
 
 /// How an order goes on. Cancelling has an endpoint of its own.
@@ -188,7 +153,7 @@ pub enum NextStatus {
     Delivered,
 }
 
-impl From<NextStatus> for orders::Status {
+impl From<NextStatus> for Status {
     fn from(next: NextStatus) -> Self {
         match next {
             NextStatus::Confirmed => Self::Confirmed,
@@ -204,7 +169,7 @@ impl From<NextStatus> for orders::Status {
 #[garde(allow_unvalidated)]
 pub struct OrderQuery {
     /// Only orders with this status.
-    pub status: Option<OrderStatus>,
+    pub status: Option<Status>,
     /// `next` of the page before.
     pub cursor: Option<String>,
     /// How many orders at most: 1 to 100.
@@ -222,9 +187,9 @@ impl OrderQuery {
     }
 }
 
-impl From<&orders::Order> for Order {
-    fn from(order: &orders::Order) -> Self {
-        let item = |item: &orders::Item| OrderItem {
+impl From<&order::Order> for Order {
+    fn from(order: &order::Order) -> Self {
+        let item = |item: &order::Item| OrderItem {
             product_id: item.product_id,
             quantity: item.quantity,
             unit_price: item.unit_price,
@@ -232,7 +197,7 @@ impl From<&orders::Order> for Order {
         Self {
             id: order.id,
             user_id: order.user_id,
-            status: order.status.into(),
+            status: order.status,
             items: order.items.iter().map(item).collect(),
             total: order.total,
             created_at: order.created_at,

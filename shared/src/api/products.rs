@@ -7,27 +7,28 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::{
-        Callers, MacKey,
-        permission::{ProductsReadAll, ProductsWrite},
-    },
+    auth::Authenticator,
     contract::{IdPath, IfMatch, IfNoneMatch, Keyed, NoContent, Public, Requires},
     endpoint,
     error::{ApiError, Problem},
+    identity::permission::{ProductsReadAll, ProductsWrite},
+    mac::MacKey,
     money::{Currency, Money},
     page::{MAX_LIMIT, Page, default_limit},
     store::{
         Mysql, Redis,
-        product_list::{Direction, Filter, Search, Sort},
-        products,
-        stock_adjustments::Adjustment,
+        mysql::{
+            product_list::{Direction, Filter, Search, Sort},
+            products,
+            stock_adjustments::Adjustment,
+        },
     },
 };
 
 /// The most units that come or go at once.
 const MAX_DELTA: i32 = 1_000_000_000;
 /// The most characters of a search. No word of it is longer than those that are indexed (84).
-const MAX_SEARCH: usize = 80;
+const MAX_SEARCH_LENGTH: usize = 80;
 
 endpoint! {
     /// Adds a product to the catalogue.
@@ -58,7 +59,7 @@ endpoint! {
         access: Requires<ProductsReadAll>,
         query: ExportQuery,
         reply: 200 ExportLine as ["application/x-ndjson", "text/csv"],
-        needs: { mysql: Mysql, callers: Callers },
+        needs: { mysql: Mysql, authenticator: Authenticator },
     }
 }
 
@@ -185,7 +186,7 @@ fn not_zero(delta: &i32, (): &()) -> garde::Result {
 #[garde(allow_unvalidated)]
 pub struct ProductQuery {
     /// Only products priced in this currency. Needed by `minPrice`, `maxPrice` and the orders by price.
-    #[garde(custom(there_if_needed(self)))]
+    #[garde(custom(required_with_price(self)))]
     pub currency: Option<Currency>,
     /// Only products that cost at least this, in the currency's minor unit.
     pub min_price: Option<u64>,
@@ -195,7 +196,7 @@ pub struct ProductQuery {
     pub available: Option<bool>,
     /// Only products with all of these words in their names, the last of which may be the beginning of one. If all of them are shorter
     /// than three letters: products whose names begin with this.
-    #[garde(length(chars, max = MAX_SEARCH))]
+    #[garde(length(chars, max = MAX_SEARCH_LENGTH))]
     #[param(max_length = 80)]
     pub search: Option<String>,
     #[serde(default)]
@@ -239,7 +240,7 @@ impl From<ProductSort> for Sort {
 }
 
 /// Amounts of different currencies cannot be compared.
-fn there_if_needed(query: &ProductQuery) -> impl FnOnce(&Option<Currency>, &()) -> garde::Result {
+fn required_with_price(query: &ProductQuery) -> impl FnOnce(&Option<Currency>, &()) -> garde::Result {
     let is_needed = query.min_price.is_some()
         || query.max_price.is_some()
         || matches!(query.sort, ProductSort::Price | ProductSort::PriceDescending);

@@ -7,13 +7,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    auth::permission::{ReportsRead, ReportsWrite},
     contract::{IdPath, Keyed, Requires},
     endpoint,
     error::ApiError,
-    queue::{Queue, ReportQueue},
-    report::SalesReport,
-    store::{Mysql, reports},
+    identity::permission::{ReportsRead, ReportsWrite},
+    messaging::Queue,
+    report::{ReportQueue, SalesReport},
+    store::{Mysql, mysql::reports},
 };
 
 endpoint! {

@@ -8,27 +8,28 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::{
-        MacKey, Role, Roles,
-        permission::{UsersRead, UsersWrite},
-    },
     contract::{IdPath, IfMatch, NoContent, Requires, User},
     email::EmailAddress,
     endpoint,
+    identity::{
+        Role, Roles,
+        permission::{UsersRead, UsersWrite},
+    },
+    mac::MacKey,
     page::{MAX_LIMIT, Page, default_limit},
     store::{
         Mongodb, Redis,
-        users::{self, ProfileMap, Status},
+        mongodb::users::{self, ProfileMap, Status},
     },
 };
 
 /// The most bytes of a profile, as JSON.
-const MAX_PROFILE: usize = 16 * 1024;
+const MAX_PROFILE_BYTES: usize = 16 * 1024;
 /// How deep a profile may be nested.
 const MAX_DEPTH: usize = 8;
-const MAX_NAME: usize = 64;
+const MAX_MEMBER_NAME: usize = 64;
 /// Names of what a profile is not: nobody shall take one for the other.
-const RESERVED: [&str; 6] = ["_id", "id", "role", "roles", "isDeleted", "isDisabled"];
+const RESERVED_NAMES: [&str; 6] = ["_id", "id", "role", "roles", "isDeleted", "isDisabled"];
 
 endpoint! {
     /// The caller's own profile. Its version is the `ETag`.
@@ -166,7 +167,7 @@ impl ProfileChanges {
                 value => profile.insert(name, value),
             };
         }
-        if serde_json::to_string(&profile).map_or(usize::MAX, |text| text.len()) > MAX_PROFILE {
+        if serde_json::to_string(&profile).map_or(usize::MAX, |text| text.len()) > MAX_PROFILE_BYTES {
             return Err(crate::error::ApiError::field("profile", "takes at most 16 KiB"));
         }
         Ok(profile)
@@ -174,7 +175,7 @@ impl ProfileChanges {
 }
 
 fn storable(profile: &ProfileMap, (): &()) -> garde::Result {
-    if let Some(name) = profile.keys().find(|name| RESERVED.contains(&name.as_str())) {
+    if let Some(name) = profile.keys().find(|name| RESERVED_NAMES.contains(&name.as_str())) {
         return Err(garde::Error::new(format!("cannot have a member {name}")));
     }
     profile.iter().try_for_each(|(name, value)| storable_member(name, value, 1))
@@ -182,7 +183,7 @@ fn storable(profile: &ProfileMap, (): &()) -> garde::Result {
 
 /// What MongoDB and every reader take for the same thing.
 fn storable_member(name: &str, value: &Value, depth: usize) -> garde::Result {
-    let is_name = !name.is_empty() && name.chars().count() <= MAX_NAME && !name.starts_with('$');
+    let is_name = !name.is_empty() && name.chars().count() <= MAX_MEMBER_NAME && !name.starts_with('$');
     if !is_name || name.contains(['.', '\0']) {
         return Err(garde::Error::new("has a member whose name cannot be one"));
     }
@@ -303,7 +304,7 @@ impl From<UserStatus> for Status {
 #[garde(custom(some_change))]
 pub struct UserChanges {
     /// All the roles that the user then has: at least one, none twice.
-    #[garde(inner(custom(some_roles)))]
+    #[garde(inner(custom(nonempty_unique_roles)))]
     pub roles: Option<Roles>,
     /// Whether the user is kept out.
     pub disabled: Option<bool>,
@@ -316,7 +317,7 @@ fn some_change(changes: &UserChanges, (): &()) -> garde::Result {
     }
 }
 
-fn some_roles(roles: &Roles, (): &()) -> garde::Result {
+fn nonempty_unique_roles(roles: &Roles, (): &()) -> garde::Result {
     let is_new = |(index, role): (usize, &Role)| !roles.0[..index].contains(role);
     if !roles.0.is_empty() && roles.0.iter().enumerate().all(is_new) {
         Ok(())
@@ -376,6 +377,6 @@ mod tests {
         };
         let changed = apply(json!({ "a": null, "b": { "c": 3 }, "d": 4 })).unwrap();
         assert_eq!(Value::Object(changed), json!({ "b": { "c": 3 }, "d": 4 }));
-        assert!(apply(json!({ "a": "x".repeat(MAX_PROFILE) })).is_err());
+        assert!(apply(json!({ "a": "x".repeat(MAX_PROFILE_BYTES) })).is_err());
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    contract::{Opener, Requirements, Resource},
+    contract::{Requirements, Resource, ResourceContext},
     environment::{self, ConfigError},
 };
 
@@ -37,7 +37,7 @@ impl Resource for KeySet {
         vec![Requirements { environment: &[PUBLIC_KEYS], grants: &[] }]
     }
 
-    fn open(_: &Opener) -> Result<Self, ConfigError> {
+    fn open(_: &ResourceContext) -> Result<Self, ConfigError> {
         serde_json::from_str(&environment::required(PUBLIC_KEYS)?)
             .map_err(|error| ConfigError::invalid(PUBLIC_KEYS, error))
     }

@@ -14,13 +14,13 @@ use super::jwt;
 use crate::{boxed, email::EmailAddress, error::ApiError, http_client};
 
 /// How long the issuer may take to answer.
-const PATIENCE: StdDuration = StdDuration::from_secs(3);
+const FETCH_TIMEOUT: StdDuration = StdDuration::from_secs(3);
 /// How long keys are kept at most, whatever the issuer says.
-const LONGEST_KEPT: Duration = Duration::DAY;
+const MAX_TTL: Duration = Duration::DAY;
 /// How long keys are kept if the issuer says nothing.
-const USUALLY_KEPT: Duration = Duration::minutes(5);
+const DEFAULT_TTL: Duration = Duration::minutes(5);
 /// How long after an attempt the issuer is left alone: tokens with invented key ids must not have us call it each time.
-const PAUSE: Duration = Duration::seconds(10);
+const COOLDOWN: Duration = Duration::seconds(10);
 const LEEWAY_SECONDS: u64 = 30;
 
 /// Who a token says has logged in at the issuer.
@@ -127,7 +127,7 @@ impl OpenIdIssuer {
         // Held while the keys are fetched: whoever else needs them waits for the same answer.
         let mut keys = self.keys.lock().await;
         let is_fresh = keys.fresh_until.is_some_and(|until| now < until);
-        let may_ask = keys.asked_at.is_none_or(|asked_at| now - asked_at >= PAUSE);
+        let may_ask = keys.asked_at.is_none_or(|asked_at| now - asked_at >= COOLDOWN);
         if (!is_fresh || !keys.by_id.contains_key(id)) && may_ask {
             keys.asked_at = Some(now);
             match self.fetch().await {
@@ -145,7 +145,7 @@ impl OpenIdIssuer {
     }
 
     async fn fetch(&self) -> Result<(HashMap<String, DecodingKey>, Duration), String> {
-        let reply = http_client::get(&self.jwks_url, PATIENCE).await.map_err(|error| error.to_string())?;
+        let reply = http_client::get(&self.jwks_url, FETCH_TIMEOUT).await.map_err(|error| error.to_string())?;
         let jwks: Jwks = serde_json::from_slice(&reply.body).map_err(|error| error.to_string())?;
         let keys = jwks.keys.into_iter().filter_map(rsa_key).collect();
         Ok((keys, kept(reply.cache_control.as_deref())))
@@ -164,7 +164,7 @@ fn rsa_key(key: Jwk) -> Option<(String, DecodingKey)> {
 fn kept(cache_control: Option<&str>) -> Duration {
     let mut directives = cache_control.unwrap_or_default().split(',');
     let max_age = directives.find_map(|directive| directive.trim().strip_prefix("max-age=")?.parse().ok());
-    max_age.map_or(USUALLY_KEPT, Duration::seconds).clamp(Duration::ZERO, LONGEST_KEPT)
+    max_age.map_or(DEFAULT_TTL, Duration::seconds).clamp(Duration::ZERO, MAX_TTL)
 }
 
 #[cfg(test)]
@@ -174,10 +174,10 @@ mod tests {
     #[test]
     fn keys_are_kept_as_long_as_the_issuer_says_within_bounds() {
         assert_eq!(kept(Some("public, max-age=21600, must-revalidate")), Duration::hours(6));
-        assert_eq!(kept(Some("max-age=99999999")), LONGEST_KEPT);
+        assert_eq!(kept(Some("max-age=99999999")), MAX_TTL);
         assert_eq!(kept(Some("max-age=-5")), Duration::ZERO);
         for nothing in [None, Some(""), Some("no-cache"), Some("max-age=soon")] {
-            assert_eq!(kept(nothing), USUALLY_KEPT);
+            assert_eq!(kept(nothing), DEFAULT_TTL);
         }
     }
 }

@@ -19,15 +19,15 @@ const MIN_LENGTH: usize = 12;
 /// The most characters of a password: all of them count, none is cut off.
 const MAX_LENGTH: usize = 128;
 /// How many are hashed at once in one environment: each takes 19 MiB.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_HASHES: usize = 4;
 
 /// A hash of no password, in today's parameters: compared with when the user is unknown, so that this takes the same time.
-const NOBODY: &str =
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c291ay1ub2JvZHktc2FsdA$KYtWyjXKoJIQy0tUj9l7VYxOZ0n6Ypn9iq6cVYWvq0w";
 
 /// The 3,000 most common passwords, and those of the 30,000 most common that are long enough: the list of zxcvbn (MIT licence),
 /// which has them from leaks.
-const COMMON: &str = include_str!("common_passwords.txt");
+const COMMON_PASSWORDS: &str = include_str!("common_passwords.txt");
 
 /// A password, normalised (NFC, as RFC 8265 has it), so that it is the same on every keyboard.
 #[derive(Clone, Deserialize, ToSchema)]
@@ -67,7 +67,7 @@ fn acceptable(password: &Password, (): &()) -> garde::Result {
 
 /// Whether a password is a common one, or two of them in a row.
 fn is_common(password: &str) -> bool {
-    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| COMMON.lines().collect());
+    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| COMMON_PASSWORDS.lines().collect());
     let lower = password.to_lowercase();
     let mut cuts = lower.char_indices().map(|(index, _)| lower.split_at(index));
     cuts.any(|(start, end)| (start.is_empty() || WORDS.contains(start)) && WORDS.contains(end))
@@ -102,7 +102,7 @@ pub async fn hash(password: &Password, ambient: &Ambient) -> Result<String, ApiE
 /// When the thread or the memory cannot be had, or the stored hash is not one.
 pub async fn verify(password: &Password, hash: Option<&str>, ambient: &Ambient) -> Result<Verified, ApiError> {
     let (password, salt) = (password.clone(), ambient.bytes::<16>());
-    let (is_known, hash) = (hash.is_some(), hash.unwrap_or(NOBODY).to_owned());
+    let (is_known, hash) = (hash.is_some(), hash.unwrap_or(DUMMY_HASH).to_owned());
     off_reactor(move || {
         let parsed = PasswordHash::new(&hash)?;
         match argon2().verify_password(password.0.expose_secret().as_bytes(), &parsed) {
@@ -136,7 +136,7 @@ fn is_of_today(hash: &PasswordHash) -> bool {
 }
 
 async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
+    static PLACES: Semaphore = Semaphore::const_new(MAX_CONCURRENT_HASHES);
     let _place = PLACES.acquire().await.map_err(ApiError::internal)?;
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
@@ -200,8 +200,8 @@ mod tests {
 
     #[test]
     fn common_passwords_are_refused_alone_and_in_pairs() {
-        assert!(COMMON.lines().count() >= 3000);
-        for common in COMMON.lines() {
+        assert!(COMMON_PASSWORDS.lines().count() >= 3000);
+        for common in COMMON_PASSWORDS.lines() {
             assert!(!is_acceptable(common), "{common}");
             assert!(is_common(&common.to_uppercase()), "{common}");
         }

@@ -3,25 +3,23 @@
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{
-    Caller, Owner,
-    refresh_token::RefreshToken,
-    strategy::Identity,
-    token::{AccessToken, TokenSigner},
-};
+use super::{strategy::Identity, token::TokenSigner};
+use crate::identity::{AccessToken, Caller, Owner, RefreshToken};
 use crate::{
     ambient::Ambient,
     boxed,
-    contract::{Opener, Requirements, Resource},
+    contract::{Requirements, Resource, ResourceContext},
     environment::{self, ConfigError},
     error::{ApiError, Problem},
-    lambda::Client,
+    identity::Client,
     store::{
         Mongodb, Redis, StoreError,
         cache::{self, Key},
-        revocations::{self, Revocation},
-        sessions::{self, EndReason, NewSession, Presented, Session},
-        users::{self, Managed, Standing},
+        mongodb::{
+            sessions::{self, EndReason, NewSession, Session, TokenState},
+            users::{self, CurrentGrants, UpdateByAdmin},
+        },
+        redis::revocations::{self, Revocation},
     },
 };
 
@@ -36,19 +34,19 @@ impl Resource for RefreshGrace {
         vec![Requirements { environment: &[GRACE], grants: &[] }]
     }
 
-    fn open(_: &Opener) -> Result<Self, ConfigError> {
+    fn open(_: &ResourceContext) -> Result<Self, ConfigError> {
         environment::parsed(GRACE).map(|seconds: u32| Self(Duration::seconds(seconds.into())))
     }
 }
 
 /// A session with the refresh token that is its present one.
-pub struct Held {
+pub struct SessionWithToken {
     pub session: Session,
     pub token: RefreshToken,
 }
 
 /// What a client is granted.
-pub struct Granted {
+pub struct TokenPair {
     pub access_token: String,
     pub refresh_token: String,
     pub refresh_token_expires_at: OffsetDateTime,
@@ -64,7 +62,7 @@ pub async fn begin(
     identity: &Identity,
     client: &Client,
     ambient: &Ambient,
-) -> Result<Held, StoreError> {
+) -> Result<SessionWithToken, StoreError> {
     let token = RefreshToken::new(ambient);
     let new = NewSession {
         id: ambient.id(),
@@ -76,7 +74,7 @@ pub async fn begin(
         now: ambient.now(),
     };
     let session = sessions::insert(mongodb, new).await?;
-    Ok(Held { session, token })
+    Ok(SessionWithToken { session, token })
 }
 
 /// Exchanges a refresh token for its successor. Of several that come at once, one rotates; the others get the same successor. `None` if
@@ -91,27 +89,27 @@ pub async fn refresh(
     presented: &RefreshToken,
     grace: RefreshGrace,
     ambient: &Ambient,
-) -> Result<Option<Held>, StoreError> {
+) -> Result<Option<SessionWithToken>, StoreError> {
     // Whoever loses the race against another rotation finds its result at the second look.
     for _ in 0..2 {
         let now = ambient.now();
         let Some(session) = sessions::find_by_token(mongodb, presented).await? else { return Ok(None) };
-        match session.judge(presented, grace.0, now) {
-            Presented::Ended => return Ok(None),
-            Presented::Reused => {
+        match session.classify(presented, grace.0, now) {
+            TokenState::Ended => return Ok(None),
+            TokenState::Reused => {
                 tracing::warn!(session_id = %session.id, user_id = %session.user_id, "a refresh token was used twice: its session ends");
                 sessions::end_reused(mongodb, session.id, now).await?;
                 revocations::add(redis, &[Revocation::of_session(session.id)]).await;
                 return Ok(None);
             }
-            Presented::JustUsed(salt) => {
-                return Ok(Some(Held { session, token: presented.successor(&salt) }));
+            TokenState::WithinGrace(salt) => {
+                return Ok(Some(SessionWithToken { session, token: presented.successor(&salt) }));
             }
-            Presented::Current => {
+            TokenState::Current => {
                 let (salt, mut session) = (ambient.bytes(), session);
                 if sessions::rotate(mongodb, &session, presented, &salt, now).await? {
                     session.generation += 1;
-                    return Ok(Some(Held { session, token: presented.successor(&salt) }));
+                    return Ok(Some(SessionWithToken { session, token: presented.successor(&salt) }));
                 }
             }
         }
@@ -130,17 +128,19 @@ pub async fn refresh(
 pub async fn grant(
     mongodb: &Mongodb,
     signer: &TokenSigner,
-    held: &Held,
+    held: &SessionWithToken,
     ambient: &Ambient,
-) -> Result<Option<Granted>, ApiError> {
-    let Held { session, token } = held;
-    let Some(Standing { roles, epoch }) = users::standing(mongodb, session.user_id).await? else { return Ok(None) };
+) -> Result<Option<TokenPair>, ApiError> {
+    let SessionWithToken { session, token } = held;
+    let Some(CurrentGrants { roles, epoch }) = users::current_grants(mongodb, session.user_id).await? else {
+        return Ok(None);
+    };
     if epoch != session.epoch {
         return Ok(None);
     }
     let caller = Caller { user_id: session.user_id, session_id: session.id, roles };
     let access_token = AccessToken { caller, generation: session.generation };
-    Ok(Some(Granted {
+    Ok(Some(TokenPair {
         access_token: signer.sign(&access_token, ambient.id(), ambient.now()).await?,
         refresh_token: token.text(),
         refresh_token_expires_at: session.expires_at,
@@ -178,9 +178,9 @@ pub async fn end_with_user(
     now: OffsetDateTime,
 ) -> Result<bool, ApiError> {
     let user = match users::delete(mongodb, user_id, now).await? {
-        Managed::Changed(user) => user,
-        Managed::NotFound => return Ok(false),
-        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
+        UpdateByAdmin::Changed(user) => user,
+        UpdateByAdmin::NotFound => return Ok(false),
+        UpdateByAdmin::LastAdmin => return Err(Problem::LastAdmin.into()),
     };
     end_with_epoch(mongodb, redis, user_id, None, EndReason::AccessWithdrawn, now).await;
     cache::invalidate(redis, Key::user(user_id), user.version).await;

@@ -3,6 +3,7 @@
 //! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, which are in the environment,
 //! so that the authorizer calls nobody while it starts. What follows from a key that is replaced is in `docs/KEYS.md`.
 
+use crate::identity::{ACCESS_TOKEN_LIFETIME, AccessToken};
 use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
@@ -14,22 +15,21 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Caller, Roles, jwt,
+    jwt,
     keys::{self, KeySet, SigningKeyDocument},
 };
+use crate::identity::{Caller, Roles};
 use crate::{
     ambient::Ambient,
     boxed,
-    contract::{Grant, Opener, Requirements, Resource, Target},
+    contract::{Grant, Requirements, Resource, ResourceContext, Target},
     environment::{self, ConfigError},
     error::ApiError,
     secret::Secret,
 };
 
-/// How long an access token is valid.
-pub const LIFETIME: Duration = Duration::minutes(10);
 /// How long a signer keeps its key before it looks for a newer one.
-const KEY_KEPT: Duration = Duration::minutes(5);
+const KEY_TTL: Duration = Duration::minutes(5);
 /// Who the tokens are for.
 const AUDIENCE: &str = "souk-api";
 /// What a token says it is (RFC 9068), so that no other JWT of ours passes for one.
@@ -52,14 +52,6 @@ struct Claims {
     iat: i64,
     nbf: i64,
     exp: i64,
-}
-
-/// What an access token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessToken {
-    pub caller: Caller,
-    /// How often the session had been refreshed.
-    pub generation: u64,
 }
 
 /// Signs access tokens.
@@ -86,7 +78,7 @@ impl Resource for TokenSigner {
         }]
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self {
             secret: Secret::new(&opener.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
             key: Arc::default(),
@@ -103,7 +95,7 @@ impl Resource for TokenSigner {
 }
 
 impl TokenSigner {
-    /// A token valid from now for [`LIFETIME`]; `id` becomes its `jti`.
+    /// A token valid from now for [`ACCESS_TOKEN_LIFETIME`]; `id` becomes its `jti`.
     ///
     /// # Errors
     /// When the signing key cannot be had.
@@ -121,7 +113,7 @@ impl TokenSigner {
             roles: token.caller.roles.clone(),
             iat: now_seconds,
             nbf: now_seconds,
-            exp: now_seconds + LIFETIME.whole_seconds(),
+            exp: now_seconds + ACCESS_TOKEN_LIFETIME.whole_seconds(),
         };
         jsonwebtoken::encode(&header, &claims, &key).map_err(ApiError::internal)
     }
@@ -129,7 +121,7 @@ impl TokenSigner {
     /// The key, read again when it is old. Where that fails, the old one still signs.
     async fn key(&self, now: OffsetDateTime) -> Result<SigningKey, ApiError> {
         let mut held = self.key.lock().await;
-        if let Some(key) = held.as_ref().filter(|key| now - key.read_at < KEY_KEPT) {
+        if let Some(key) = held.as_ref().filter(|key| now - key.read_at < KEY_TTL) {
             return Ok(key.clone());
         }
         match (self.read_key(now).await, held.as_ref()) {
@@ -166,7 +158,7 @@ impl Resource for TokenVerifier {
         KeySet::requirements()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
         Self::new(&opener.get()?, &issuer()?).map_err(|reason| ConfigError::invalid(keys::PUBLIC_KEYS, reason))
     }
 }
@@ -219,7 +211,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::auth::Role;
+    use crate::identity::Role;
 
     /// A key, and a verifier that knows it.
     fn key() -> (Ed25519KeyPair, String, TokenVerifier) {

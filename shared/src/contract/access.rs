@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use crate::{
-    auth::{Caller, Permission},
     error::{ApiError, Problem},
+    identity::{Caller, Permission},
 };
 
 /// An access rule, as data.
@@ -70,10 +70,10 @@ impl AccessRule for User {
     }
 }
 
-/// Callers with a permission, named by its type in [`crate::auth::permission`], may call.
+/// Callers with a permission, named by its type in [`crate::identity::permission`], may call.
 pub struct Requires<P>(PhantomData<P>);
 
-impl<P: crate::auth::permission::Named> AccessRule for Requires<P> {
+impl<P: crate::identity::permission::Named> AccessRule for Requires<P> {
     const ACCESS: Access = Access::Permission(P::PERMISSION);
     type Caller = Caller;
 

@@ -4,7 +4,9 @@
 //! tested against them. A function's crate names its declaration in [`crate::lambda!`], and is handed what it declares.
 
 mod access;
+mod body;
 mod endpoint;
+mod idempotency;
 mod limit;
 mod openapi;
 mod params;
@@ -12,13 +14,17 @@ mod precondition;
 mod resource;
 
 pub use access::{Access, AccessRule, Public, Requires, User};
-pub use endpoint::{Endpoint, Idempotency, Keyed, Method, NotKeyed, Route};
+pub(crate) use body::validate;
+pub use body::{FromBody, read_json};
+pub use endpoint::{Endpoint, Method, Route};
+pub(crate) use idempotency::payload;
+pub use idempotency::{Idempotency, IdempotencyKey, Keyed, NotKeyed};
 pub use limit::{Limit, Quota};
 pub(crate) use openapi::reference;
-pub use openapi::{Document, document};
+pub use openapi::{Document, DocumentBuilder};
 pub use params::{IdPath, NoBody, NoContent, NoPath, NoQuery};
 pub use precondition::{IfMatch, IfNoneMatch, Precondition, Unconditional, entity_tag};
-pub use resource::{Grant, Needs, Opener, Requirements, Resource, Target};
+pub use resource::{Grant, Needs, Requirements, Resource, ResourceContext, Target};
 
 /// A declared function, of whatever kind.
 pub trait Function: Sized + Send + Sync + 'static {

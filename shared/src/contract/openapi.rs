@@ -13,40 +13,45 @@ use utoipa::{
     },
 };
 
+use super::FromBody;
 use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs, Precondition};
-use crate::{
-    error::{FieldError, Problem, ProblemDocument},
-    lambda::FromBody,
-};
+use crate::error::{FieldError, Problem, ProblemDocument};
 
 /// The document.
 pub type Document = OpenApi;
 
 const SCHEME: &str = "accessToken";
 
-/// The document of all endpoints.
-#[must_use]
-pub fn document() -> Document {
-    let mut schemas = Vec::new();
-    let mut paths = PathsBuilder::new();
-    macro_rules! operations {
-        ($($endpoint:ty,)+) => {
-            $(paths = paths.path(<$endpoint as Endpoint>::PATH, {
-                let operation = operation::<$endpoint>(&mut schemas);
-                utoipa::openapi::PathItem::new(method(<$endpoint as Endpoint>::METHOD), operation)
-            });)+
-        };
-    }
-    crate::for_each_endpoint!(operations);
-    reference::<ProblemDocument>(&mut schemas);
-    reference::<FieldError>(&mut schemas);
+/// Collects the operations of endpoints, and the schemas that they refer to.
+pub struct DocumentBuilder {
+    paths: PathsBuilder,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
 
-    let info = InfoBuilder::new()
-        .title("Souk")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("A serverless commerce backend. Errors are problem+json (RFC 9457)."))
-        .build();
-    OpenApiBuilder::new().info(info).paths(paths).components(Some(components(schemas))).build()
+impl Default for DocumentBuilder {
+    fn default() -> Self {
+        Self { paths: PathsBuilder::new(), schemas: Vec::new() }
+    }
+}
+
+impl DocumentBuilder {
+    /// Adds an endpoint.
+    #[must_use]
+    pub fn with<E: Endpoint>(mut self) -> Self {
+        let operation = operation::<E>(&mut self.schemas);
+        let item = utoipa::openapi::PathItem::new(method(E::METHOD), operation);
+        Self { paths: self.paths.path(E::PATH, item), schemas: self.schemas }
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn build(mut self, title: &str, description: &str) -> Document {
+        reference::<ProblemDocument>(&mut self.schemas);
+        reference::<FieldError>(&mut self.schemas);
+        let info = InfoBuilder::new().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(description));
+        let components = components(self.schemas);
+        OpenApiBuilder::new().info(info.build()).paths(self.paths).components(Some(components)).build()
+    }
 }
 
 /// A reference to a type's schema, which is added to `schemas` with all it refers to.

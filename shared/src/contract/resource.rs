@@ -51,7 +51,7 @@ pub trait Resource: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the environment does not hold what [`Resource::requirements`] says.
-    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError>;
 
     /// Connects while the environment starts, so that the first request need not. Failing is not an error: the first use tries again.
     fn warm(&self) -> impl Future<Output = ()> + Send {
@@ -60,14 +60,14 @@ pub trait Resource: Clone + Send + Sync + 'static {
 }
 
 /// What resources are opened with.
-pub struct Opener {
+pub struct ResourceContext {
     /// AWS clients, which share one configuration and one HTTP client.
     pub aws: Aws,
     pub ambient: Ambient,
     opened: Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
 }
 
-impl Opener {
+impl ResourceContext {
     /// The system's clock and randomness, and AWS as the environment says.
     #[must_use]
     pub fn system() -> Self {
@@ -111,7 +111,7 @@ pub trait Needs: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// The first [`ConfigError`].
-    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError>;
 
     /// Warms all of them, side by side.
     fn warm(&self) -> impl Future<Output = ()> + Send;
@@ -135,7 +135,7 @@ macro_rules! function {
 
                 fn open(
                     #[allow(unused_variables, reason = "not used where nothing is needed")]
-                    opener: &$crate::contract::Opener,
+                    opener: &$crate::contract::ResourceContext,
                 ) -> Result<Self, $crate::environment::ConfigError> {
                     Ok(Self { $($field: opener.get::<$resource>()?,)* })
                 }

@@ -5,16 +5,16 @@
 //!
 //! | Idea | Module |
 //! | --- | --- |
-//! | who blocks a thread, blocks whoever shares it | [`waiting`] |
-//! | where slow computations belong | [`hashing`] |
-//! | more threads, and what they cannot make faster | [`adding`] |
-//! | a large reply, in pieces or at once | [`streaming`] |
-//! | the cache, cold, warm and broken; everybody at once; one environment for one request or for many | [`caching`] |
-//! | a dependency that hangs | [`hanging`] |
+//! | who blocks a thread, blocks whoever shares it | [`blocking`] |
+//! | where slow computations belong | [`crypto`] |
+//! | more threads, and what they cannot make faster | [`cpu`] |
+//! | a large reply, in pieces or at once | [`stream`] |
+//! | the cache, cold, warm and broken; everybody at once; one environment for one request or for many | [`cache`] |
+//! | a dependency that hangs | [`breaker`] |
 
-pub mod adding;
-pub mod caching;
-pub mod hanging;
-pub mod hashing;
-pub mod streaming;
-pub mod waiting;
+pub mod blocking;
+pub mod breaker;
+pub mod cache;
+pub mod cpu;
+pub mod crypto;
+pub mod stream;

@@ -8,13 +8,12 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{Call, Reply, Request, Serve, contained, continue_trace, reply};
+use super::{HttpEndpoint, Invocation, Reply, Request, Serve, caller_context, continue_trace, reply, run_bounded};
 use crate::{
     ambient::Ambient,
-    auth::Caller,
-    contract::{Endpoint, Function, IfNoneMatch, Precondition},
+    contract::{Function, IfNoneMatch, Precondition},
     error::{ApiError, Problem},
-    store::Counted,
+    store::RateLimitStatus,
     telemetry::Trace,
 };
 
@@ -23,14 +22,14 @@ pub struct Http;
 
 impl<E, H, O, R> Serve<E, H, O> for Http
 where
-    E: Endpoint<Kind = Self>,
+    E: HttpEndpoint<Kind = Self>,
     H: Fn(E::Needs, Request<E>) -> O + Send + Sync,
     O: Future<Output = Result<R, ApiError>> + Send,
     R: Into<Reply<E::Reply>> + Send,
 {
     type Output = ApiGatewayV2httpResponse;
 
-    async fn serve(call: Call<E>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
         let request_id = request_id(&event);
@@ -62,7 +61,7 @@ pub(super) fn no_event(error: &serde_json::Error) -> ApiError {
 }
 
 /// A request, as OpenTelemetry names it: <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
-pub(super) fn span<E: Endpoint>() -> Span {
+pub(super) fn span<E: HttpEndpoint>() -> Span {
     tracing::info_span!(
         "request",
         otel.name = E::ROUTE_KEY,
@@ -81,24 +80,25 @@ pub(super) fn trace(event: &ApiGatewayV2httpRequest, ambient: &Ambient, span: &S
 }
 
 async fn answer<E, H, O, R>(
-    call: Call<E>,
+    call: Invocation<E>,
     event: &ApiGatewayV2httpRequest,
     handler: H,
     span: &Span,
 ) -> Result<ApiGatewayV2httpResponse, ApiError>
 where
-    E: Endpoint + Function,
+    E: HttpEndpoint + Function,
     H: Fn(E::Needs, Request<E>) -> O,
     O: Future<Output = Result<R, ApiError>>,
     R: Into<Reply<E::Reply>>,
 {
     let trace = trace(event, &call.ambient, span);
-    let caller = event.request_context.authorizer.as_ref().and_then(Caller::from_authorizer);
+    let caller = event.request_context.authorizer.as_ref().and_then(caller_context::caller);
     let request = Request::<E>::read(event, caller, call.ambient, trace)?;
     let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
-    let result = contained(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
-    let result =
-        result.flatten().and_then(|reply| Ok(unless_known::<E>(event, reply.into().into_response(E::STATUS)?)));
+    let result = run_bounded(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
+    let result = result
+        .flatten()
+        .and_then(|reply| Ok(not_modified_if_matched::<E>(event, reply.into().into_response(E::STATUS)?)));
     match (result, counted) {
         (Ok(mut response), Some(counted)) => {
             for (name, value) in counted.headers() {
@@ -107,13 +107,13 @@ where
             Ok(response)
         }
         // The account's limit, which is over, says more than the address's.
-        (Err(error), Some(counted)) if error.problem() != Problem::TooManyRequests => Err(counted.told_by(error)),
+        (Err(error), Some(counted)) if error.problem() != Problem::TooManyRequests => Err(counted.with_headers(error)),
         (result, _) => result,
     }
 }
 
 /// The reply, or a 304 where the client has it already and the endpoint looks at that.
-fn unless_known<E: Endpoint>(
+fn not_modified_if_matched<E: HttpEndpoint>(
     event: &ApiGatewayV2httpRequest,
     response: ApiGatewayV2httpResponse,
 ) -> ApiGatewayV2httpResponse {
@@ -126,11 +126,11 @@ fn unless_known<E: Endpoint>(
 }
 
 /// Counts the request against what its address may do, where the endpoint has a limit.
-pub(super) async fn count<E: Endpoint>(
+pub(super) async fn count<E: HttpEndpoint>(
     needs: &E::Needs,
     network: &str,
     now: OffsetDateTime,
-) -> Result<Option<Counted>, ApiError> {
+) -> Result<Option<RateLimitStatus>, ApiError> {
     match (E::limiter(needs), E::LIMIT) {
         (Some(limiter), Some(limit)) => limiter.count_address(limit, network, now).await.map(Some),
         _ => Ok(None),
@@ -144,11 +144,11 @@ pub(super) struct Sent {
     /// As they went out, compressed or not.
     pub bytes: u64,
     /// Whether that was all. If not, and for no problem of ours, the client hung up or did not read on.
-    pub is_whole: bool,
+    pub is_complete: bool,
 }
 
 /// The one line of a request, and the end of its span.
-pub(super) fn log<E: Endpoint>(
+pub(super) fn log<E: HttpEndpoint>(
     request_id: &str,
     status: i64,
     error: Option<&ApiError>,
@@ -160,7 +160,7 @@ pub(super) fn log<E: Endpoint>(
     let problem = error.map(|error| error.problem().urn());
     let cause = error.and_then(ApiError::cause);
     let (items, bytes) = (sent.map(|sent| sent.items), sent.map(|sent| sent.bytes));
-    let whole = sent.map(|sent| sent.is_whole);
+    let whole = sent.map(|sent| sent.is_complete);
     Span::current().record("http.response.status_code", status).record("error.type", problem);
     if error.map_or(status, |error| error.problem().status().into()) >= 500 {
         tracing::error!(route, status, latency_ms, request_id, problem, cause, items, bytes, whole, "request");
@@ -205,8 +205,8 @@ mod tests {
             "requestContext": { "http": { "method": "GET", "path": "/test" }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = crate::contract::Opener::system();
-        let call = Call::<TestEndpoint> {
+        let opener = crate::contract::ResourceContext::system();
+        let call = Invocation::<TestEndpoint> {
             needs: crate::contract::Needs::open(&opener).unwrap(),
             trace: Trace::of(None, None, &opener.ambient),
             ambient: opener.ambient,

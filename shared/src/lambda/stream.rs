@@ -24,24 +24,24 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::{
-    Call, Request, Serve, contained,
+    HttpEndpoint, Invocation, Request, Serve,
     http::{self, Sent},
-    negotiation, reply,
+    negotiation, reply, run_bounded,
 };
 use crate::{
     auth,
-    contract::{AccessRule, Endpoint, NoPath},
+    contract::{AccessRule, NoPath},
     error::{ApiError, Problem},
-    store::{Counted, StoreError},
-    telemetry::INVOCATION,
+    store::{RateLimitStatus, StoreError},
+    telemetry::LOG_CONTEXT,
 };
 
 /// So many bytes are sent at once.
-const CHUNK: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// What was written is sent after this time, however little it is.
-const PATIENCE: Duration = Duration::from_millis(50);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a client that does not keep up may take for the end of a reply that was stopped.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const TRAILER_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The kind of a function that streams its replies to HTTP requests from a function URL (payload 2.0).
 pub struct Streaming;
@@ -55,7 +55,7 @@ pub trait Content: Send + 'static {
     fn write(&mut self, output: &mut Output) -> impl Future<Output = Result<(), Stopped>> + Send;
 
     /// What to write instead of the rest.
-    fn broken_off(&self, error: &ApiError, request_id: &str) -> Vec<u8>;
+    fn error_trailer(&self, error: &ApiError, request_id: &str) -> Vec<u8>;
 
     /// How many items it has written, for the log.
     fn items(&self) -> u64;
@@ -101,7 +101,7 @@ enum Pending {
 impl Output {
     fn new(is_compressed: bool) -> (Self, Body) {
         let (sender, body) = channel();
-        let pending = Vec::with_capacity(CHUNK);
+        let pending = Vec::with_capacity(CHUNK_BYTES);
         let pending = if is_compressed {
             Pending::Gzip(GzEncoder::new(pending, Compression::fast()))
         } else {
@@ -116,8 +116,8 @@ impl Output {
     /// # Errors
     /// [`Stopped::HungUp`] when nobody reads it any more.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
-        let is_due = || self.flushed_at.is_none_or(|at| at.elapsed() >= PATIENCE);
-        if self.is_pending && (self.pending.size() >= CHUNK || is_due()) {
+        let is_due = || self.flushed_at.is_none_or(|at| at.elapsed() >= FLUSH_INTERVAL);
+        if self.is_pending && (self.pending.size() >= CHUNK_BYTES || is_due()) {
             self.flush().await?;
         }
         self.is_pending |= !bytes.is_empty();
@@ -189,7 +189,7 @@ impl Pending {
                 encoder.get_mut()
             }
         };
-        Ok(mem::replace(pending, Vec::with_capacity(CHUNK)))
+        Ok(mem::replace(pending, Vec::with_capacity(CHUNK_BYTES)))
     }
 
     /// Everything, with what ends it.
@@ -203,14 +203,14 @@ impl Pending {
 
 impl<E, H, O, C> Serve<E, H, O> for Streaming
 where
-    E: Endpoint<Kind = Self, Path = NoPath>,
+    E: HttpEndpoint<Kind = Self, Path = NoPath>,
     H: Fn(E::Needs, Request<E>) -> O + Send + Sync,
     O: Future<Output = Result<C, ApiError>> + Send,
     C: Content,
 {
     type Output = StreamResponse<Body>;
 
-    async fn serve(call: Call<E>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let ends = started + call.time_left;
         let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
@@ -221,7 +221,7 @@ where
             Err(error) => Err(http::no_event(&error)),
         };
         let mut response = match result {
-            Ok(Begun { content, headers, is_compressed }) => {
+            Ok(StreamStart { content, headers, is_compressed }) => {
                 let (output, body) = Output::new(is_compressed);
                 let work = write_all::<E, C>(content, output, request_id.clone(), started, ends);
                 // It ends with the reply, so nothing is left to do when the environment freezes.
@@ -249,27 +249,29 @@ fn respond(status: u16, headers: HeaderMap, stream: Body) -> StreamResponse<Body
 }
 
 /// A reply that nothing keeps from being sent.
-struct Begun<C> {
+struct StreamStart<C> {
     content: C,
     headers: HeaderMap,
     is_compressed: bool,
 }
 
 async fn begin<E, H, O, C>(
-    call: Call<E>,
+    call: Invocation<E>,
     event: &ApiGatewayV2httpRequest,
     handler: H,
     span: &Span,
-) -> Result<Begun<C>, ApiError>
+) -> Result<StreamStart<C>, ApiError>
 where
-    E: Endpoint<Path = NoPath>,
+    E: HttpEndpoint<Path = NoPath>,
     H: Fn(E::Needs, Request<E>) -> O,
     O: Future<Output = Result<C, ApiError>>,
 {
     let trace = http::trace(event, &call.ambient, span);
     check_address::<E>(event)?;
-    let caller = match E::callers(&call.needs) {
-        Some(callers) => Some(callers.admit(E::Access::ACCESS, token(event)).await.map_err(unadmitted)?),
+    let caller = match E::authenticator(&call.needs) {
+        Some(authenticator) => {
+            Some(authenticator.authenticate(E::Access::ACCESS, token(event)).await.map_err(unadmitted)?)
+        }
         None => None,
     };
     let request = Request::<E>::read(event, caller, call.ambient, trace)?;
@@ -279,19 +281,19 @@ where
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(request.media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    for (name, value) in counted.iter().flat_map(Counted::headers) {
+    for (name, value) in counted.iter().flat_map(RateLimitStatus::headers) {
         headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
     }
     let is_compressed = negotiation::takes_gzip(text(event, header::ACCEPT_ENCODING));
     if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    let content = contained(handler(call.needs, request), call.time_left).await??;
-    Ok(Begun { content, headers, is_compressed })
+    let content = run_bounded(handler(call.needs, request), call.time_left).await??;
+    Ok(StreamStart { content, headers, is_compressed })
 }
 
 /// A function URL takes whatever method and path.
-fn check_address<E: Endpoint>(event: &ApiGatewayV2httpRequest) -> Result<(), ApiError> {
+fn check_address<E: HttpEndpoint>(event: &ApiGatewayV2httpRequest) -> Result<(), ApiError> {
     if event.raw_path.as_deref() != Some(E::PATH) {
         return Err(Problem::NotFound.into());
     }
@@ -315,32 +317,32 @@ fn unadmitted(problem: Problem) -> ApiError {
     if problem == Problem::Unauthenticated { error.header("www-authenticate", "Bearer") } else { error }
 }
 
-async fn write_all<E: Endpoint, C: Content>(
+async fn write_all<E: HttpEndpoint, C: Content>(
     mut content: C,
     mut output: Output,
     request_id: String,
     started: Instant,
     ends: Instant,
 ) {
-    let written = contained(content.write(&mut output), ends.saturating_duration_since(Instant::now())).await;
-    let (error, is_whole) = match written.map_err(ApiError::from).map_err(Stopped::Failed).flatten() {
+    let written = run_bounded(content.write(&mut output), ends.saturating_duration_since(Instant::now())).await;
+    let (error, is_complete) = match written.map_err(ApiError::from).map_err(Stopped::Failed).flatten() {
         Ok(()) => (None, matches!(timeout_at(ends, output.finish()).await, Ok(Ok(())))),
         Err(Stopped::HungUp) => (None, false),
         Err(Stopped::Failed(error)) => {
             // A client that does not take them knows from their absence.
-            let last_words = content.broken_off(&error, &request_id);
-            let _ = timeout(LAST_WORDS, output.finish_with(&last_words)).await;
+            let trailer = content.error_trailer(&error, &request_id);
+            let _ = timeout(TRAILER_TIMEOUT, output.finish_with(&trailer)).await;
             (Some(error), false)
         }
     };
     // Before the reply ends, since the environment may freeze then.
-    let sent = Sent { items: content.items(), bytes: output.bytes, is_whole };
+    let sent = Sent { items: content.items(), bytes: output.bytes, is_complete };
     http::log::<E>(&request_id, E::STATUS.into(), error.as_ref(), started, Some(sent));
 }
 
 /// The work, whose log lines say the same of themselves as the rest of the invocation's.
 fn in_this_invocation(work: impl Future<Output = ()>) -> impl Future<Output = ()> {
-    INVOCATION.scope(INVOCATION.try_with(Clone::clone).unwrap_or_default(), work)
+    LOG_CONTEXT.scope(LOG_CONTEXT.try_with(Clone::clone).unwrap_or_default(), work)
 }
 
 #[cfg(test)]
@@ -361,7 +363,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        contract::{Opener, Public},
+        contract::{Public, ResourceContext},
         endpoint,
         telemetry::Trace,
     };
@@ -414,7 +416,7 @@ mod tests {
             }
         }
 
-        fn broken_off(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
+        fn error_trailer(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
             format!("{} {request_id}\n", error.problem().urn()).into_bytes()
         }
 
@@ -429,8 +431,8 @@ mod tests {
             "requestContext": { "http": { "method": method, "path": path }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = Opener::system();
-        let call = Call::<TestStream> {
+        let opener = ResourceContext::system();
+        let call = Invocation::<TestStream> {
             needs: crate::contract::Needs::open(&opener).unwrap(),
             trace: Trace::of(None, None, &opener.ambient),
             ambient: opener.ambient,

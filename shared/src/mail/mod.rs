@@ -11,7 +11,17 @@ pub use self::{
     layout::Mail,
     ses::{Ses, SesError},
 };
-use crate::{email::EmailAddress, money::Money};
+use crate::{email::EmailAddress, messaging::QueueContract, money::Money};
+
+/// Mail to users; consumed by `on-email`.
+pub struct EmailQueue;
+
+impl QueueContract for EmailQueue {
+    const NAME: &'static str = "email";
+    const URL: &'static str = "SOUK_EMAIL_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_EMAIL_DEAD_LETTER_QUEUE_URL";
+    type Message = Email;
+}
 
 /// A mail to a user, who is looked up when it is sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -12,11 +12,11 @@ use super::Mail;
 use crate::{
     aws::Aws,
     boxed,
-    contract::{Grant, Opener, Requirements, Resource, Target},
+    contract::{Grant, Requirements, Resource, ResourceContext, Target},
     email::EmailAddress,
     environment::{self, ConfigError},
     error::chain,
-    lambda::Failure,
+    messaging::Failure,
 };
 
 /// Sends mail.
@@ -56,7 +56,7 @@ impl Resource for Ses {
         }]
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
         let sender = environment::required("SOUK_EMAIL_SENDER")?.into();
         Ok(Self { aws: opener.aws.clone(), client: Arc::default(), sender })
     }

@@ -24,9 +24,9 @@ const ABSENT_TTL: Duration = Duration::from_secs(5);
 const TOMBSTONE_TTL: Duration = Duration::from_mins(1);
 
 /// How long one reader is believed to be asking the store.
-const LOADING_TTL: Duration = Duration::from_secs(2);
+const LOAD_LOCK_TTL: Duration = Duration::from_secs(2);
 /// The pauses of those who wait for it, in milliseconds: 155 together, more than reading a row takes.
-const PAUSES: [u64; 5] = [5, 10, 20, 40, 80];
+const POLL_INTERVALS_MS: [u64; 5] = [5, 10, 20, 40, 80];
 
 /// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless what is there has a version above ARGV[1]. Whoever waits for KEYS[2] need
 /// not any more.
@@ -37,7 +37,7 @@ if current and tonumber(string.match(current, '^%a(%d+)') or 0) > tonumber(ARGV[
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
 return 1";
 
-/// What KEYS[1] has for a reader; nothing while somebody else is loading it; otherwise an empty text, and the caller is to load it within
+/// What KEYS[1] has for a reader; nothing while another reader holds the load lock KEYS[2]; otherwise an empty text, and the caller is to load it within
 /// ARGV[1] milliseconds. In one step, or a reader between two of them would load what was filled meanwhile.
 const GET_OR_CLAIM: &str = "\
 local current = redis.call('GET', KEYS[1]) \
@@ -68,8 +68,8 @@ impl Key {
 }
 
 impl Key {
-    /// Says that somebody is loading it. The braces keep both keys on one node of a cluster.
-    fn loading(self) -> String {
+    /// The lock of the one reader that loads it (*single flight*). The braces keep both keys on one node of a cluster.
+    fn load_lock(self) -> String {
         format!("{{{self}}}:loading")
     }
 }
@@ -136,7 +136,7 @@ where
     };
     let loaded = load.await;
     if loaded.is_err() && status == Status::Miss {
-        give_up(redis, key).await;
+        release_load_lock(redis, key).await;
     }
     let (version, entry, ttl, found) = match loaded? {
         Some(Versioned { version, value }) => {
@@ -172,14 +172,14 @@ impl LookUp {
 
 /// Looks whether Redis has it, or will have it in a moment.
 async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
-    let entry: Option<String> = redis.repeatable(redis::cmd("GET").arg(key.to_string())).await?;
+    let entry: Option<String> = redis.send_idempotent(redis::cmd("GET").arg(key.to_string())).await?;
     if let Some(answer @ LookUp::Found(_)) = entry.as_deref().map(LookUp::of) {
         return Ok(answer);
     }
     let mut get_or_claim = redis::cmd("EVAL");
-    get_or_claim.arg(GET_OR_CLAIM).arg(2).arg(key.to_string()).arg(key.loading()).arg(milliseconds(LOADING_TTL));
-    for pause in PAUSES {
-        if let Some(entry) = redis.repeatable::<Option<String>>(&get_or_claim).await? {
+    get_or_claim.arg(GET_OR_CLAIM).arg(2).arg(key.to_string()).arg(key.load_lock()).arg(milliseconds(LOAD_LOCK_TTL));
+    for pause in POLL_INTERVALS_MS {
+        if let Some(entry) = redis.send_idempotent::<Option<String>>(&get_or_claim).await? {
             return Ok(LookUp::of(&entry));
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -196,16 +196,16 @@ pub async fn invalidate(redis: &Redis, key: Key, version: u64) {
 
 async fn set_unless_newer(redis: &Redis, key: Key, version: u64, entry: &str, ttl: Duration) {
     let mut command = redis::cmd("EVAL");
-    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.loading());
+    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.load_lock());
     command.arg(version).arg(entry).arg(milliseconds(ttl));
-    if let Err(error) = redis.repeatable::<i64>(&command).await {
+    if let Err(error) = redis.send_idempotent::<i64>(&command).await {
         tracing::warn!(%error, %key, "the cache keeps what it has until that expires");
     }
 }
 
 /// Lets somebody else ask the store.
-async fn give_up(redis: &Redis, key: Key) {
-    if let Err(error) = redis.repeatable::<i64>(redis::cmd("DEL").arg(key.loading())).await {
+async fn release_load_lock(redis: &Redis, key: Key) {
+    if let Err(error) = redis.send_idempotent::<i64>(redis::cmd("DEL").arg(key.load_lock())).await {
         tracing::warn!(%error, %key, "others wait for a moment in vain");
     }
 }

@@ -29,7 +29,7 @@ pub async fn find_slowly(mysql: &Mysql, pause: Duration) -> Result<i64, StoreErr
 #[tracing::instrument(name = "lab.get", skip_all)]
 #[boxed]
 pub async fn get(redis: &Redis, key: Key) -> Result<Option<i64>, StoreError> {
-    redis.repeatable(redis::cmd("GET").arg(key.to_string())).await
+    redis.send_idempotent(redis::cmd("GET").arg(key.to_string())).await
 }
 
 /// Caches it, over whatever is there.
@@ -39,7 +39,7 @@ pub async fn get(redis: &Redis, key: Key) -> Result<Option<i64>, StoreError> {
 #[tracing::instrument(name = "lab.set", skip_all)]
 #[boxed]
 pub async fn set(redis: &Redis, key: Key, value: i64) -> Result<(), StoreError> {
-    redis.repeatable(redis::cmd("SET").arg(key.to_string()).arg(value).arg("PX").arg(milliseconds(TTL))).await
+    redis.send_idempotent(redis::cmd("SET").arg(key.to_string()).arg(value).arg("PX").arg(milliseconds(TTL))).await
 }
 
 /// How many connections this application's user has to MySQL, this one included.
@@ -61,6 +61,6 @@ pub async fn mysql_connections(mysql: &Mysql) -> Result<i64, StoreError> {
 #[tracing::instrument(name = "lab.redis_connections", skip_all)]
 #[boxed]
 pub async fn redis_connections(redis: &Redis) -> Result<usize, StoreError> {
-    let clients: String = redis.repeatable(redis::cmd("CLIENT").arg("LIST")).await?;
+    let clients: String = redis.send_idempotent(redis::cmd("CLIENT").arg("LIST")).await?;
     Ok(clients.lines().count())
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     boxed,
-    contract::{Limit, Opener, Quota, Requirements, Resource},
+    contract::{Limit, Quota, Requirements, Resource, ResourceContext},
     environment::{self, ConfigError},
     error::{ApiError, Problem},
     telemetry::hex,
@@ -49,7 +49,7 @@ impl Resource for Limiter {
         [<Redis>::requirements(), Mongodb::requirements(), vec![own]].concat()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self { redis: opener.get()?, mongodb: opener.get()?, address_factor: environment::parsed(FACTOR)? })
     }
 
@@ -60,7 +60,7 @@ impl Resource for Limiter {
 
 /// Where a caller stands after a request was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub struct RateLimitStatus {
     /// Who is counted: `account` or `address`.
     policy: &'static str,
     quota: Quota,
@@ -68,7 +68,7 @@ pub struct Counted {
     resets_in: Duration,
 }
 
-impl Counted {
+impl RateLimitStatus {
     fn is_over(&self) -> bool {
         self.count > u64::from(self.quota.requests)
     }
@@ -88,12 +88,12 @@ impl Counted {
         if !self.is_over() {
             return Ok(self);
         }
-        Err(self.told_by(ApiError::from(Problem::TooManyRequests).after(self.resets_in)))
+        Err(self.with_headers(ApiError::from(Problem::TooManyRequests).after(self.resets_in)))
     }
 
     /// The error with the `RateLimit` headers.
     #[must_use]
-    pub fn told_by(&self, error: ApiError) -> ApiError {
+    pub fn with_headers(&self, error: ApiError) -> ApiError {
         self.headers().into_iter().fold(error, |error, (name, value)| error.header(name, value))
     }
 }
@@ -104,7 +104,12 @@ impl Limiter {
     /// # Errors
     /// [`Problem::TooManyRequests`] beyond the limit; when neither store answers.
     #[boxed]
-    pub async fn count_account(&self, limit: Limit, account: &str, now: OffsetDateTime) -> Result<Counted, ApiError> {
+    pub async fn count_account(
+        &self,
+        limit: Limit,
+        account: &str,
+        now: OffsetDateTime,
+    ) -> Result<RateLimitStatus, ApiError> {
         self.count(limit, "account", limit.by_account(), account, now).await?.checked()
     }
 
@@ -113,7 +118,12 @@ impl Limiter {
     /// # Errors
     /// As [`Self::count_account`].
     #[boxed]
-    pub async fn count_address(&self, limit: Limit, network: &str, now: OffsetDateTime) -> Result<Counted, ApiError> {
+    pub async fn count_address(
+        &self,
+        limit: Limit,
+        network: &str,
+        now: OffsetDateTime,
+    ) -> Result<RateLimitStatus, ApiError> {
         let Quota { requests, window } = limit.by_address();
         let quota = Quota { requests: requests.saturating_mul(self.address_factor), window };
         self.count(limit, "address", quota, network, now).await?.checked()
@@ -127,7 +137,7 @@ impl Limiter {
         quota: Quota,
         subject: &str,
         now: OffsetDateTime,
-    ) -> Result<Counted, StoreError> {
+    ) -> Result<RateLimitStatus, StoreError> {
         let (window, time) = (quota.window.as_secs(), now.unix_timestamp().unsigned_abs());
         let resets_in = Duration::from_secs(window - time % window);
         // Hashed: neither store learns an address from its counters.
@@ -140,13 +150,13 @@ impl Limiter {
                 self.count_in_mongodb(&key, now + quota.window).await?
             }
         };
-        Ok(Counted { policy, quota, count, resets_in })
+        Ok(RateLimitStatus { policy, quota, count, resets_in })
     }
 
     async fn count_in_redis(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         let mut command = redis::cmd("EVAL");
         command.arg(COUNT).arg(1).arg(key).arg(milliseconds(window));
-        self.redis.repeatable(&command).await
+        self.redis.send_idempotent(&command).await
     }
 
     async fn count_in_mongodb(&self, key: &str, expires_at: OffsetDateTime) -> Result<u64, StoreError> {

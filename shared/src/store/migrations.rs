@@ -12,7 +12,10 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Mongodb, MysqlAdmin, StoreError, notifications, users::ADMINS_GUARD};
+use super::{
+    Mongodb, MysqlAdmin, StoreError,
+    mongodb::{notifications, users::ADMINS_GUARD},
+};
 use crate::boxed;
 
 /// Name and text of each file in `migrations/`, in order.
@@ -139,7 +142,7 @@ fn indexes() -> [(&'static str, Vec<IndexModel>); 4] {
             "notifications",
             vec![
                 index("notifications_of_user", doc! { "userId": 1, "_id": -1 }, plain()),
-                index("notifications_expiry", doc! { "createdAt": 1 }, expiry(notifications::KEPT)),
+                index("notifications_expiry", doc! { "createdAt": 1 }, expiry(notifications::RETENTION)),
             ],
         ),
     ]

@@ -25,7 +25,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use super::{INVOCATION, trace::is_in_share};
+use super::{LOG_CONTEXT, trace::is_in_share};
 use crate::{
     ambient::Ambient,
     environment::{self, ConfigError},
@@ -95,7 +95,7 @@ impl JsonLines {
     /// Whether it is logged in this invocation.
     fn is_logged(&self, level: Level) -> bool {
         let is_sampled =
-            || INVOCATION.try_with(|invocation| is_in_share(&invocation.borrow().trace_id, self.sample_rate));
+            || LOG_CONTEXT.try_with(|invocation| is_in_share(&invocation.borrow().trace_id, self.sample_rate));
         level <= self.level || level <= self.most() && is_sampled().unwrap_or_default()
     }
 
@@ -108,7 +108,7 @@ impl JsonLines {
         if self.sample_rate > 0.0 {
             line.insert("sampling_rate".into(), self.sample_rate.into());
         }
-        let _ = INVOCATION.try_with(|invocation| {
+        let _ = LOG_CONTEXT.try_with(|invocation| {
             let invocation = invocation.borrow();
             line.insert("cold_start".into(), invocation.cold_start.into());
             line.insert("function_request_id".into(), invocation.function_request_id.as_str().into());

@@ -16,7 +16,7 @@ pub use self::{log::JsonLines, measurement::measure, trace::Trace, traces::Trace
 
 /// What every log line of one invocation says.
 #[derive(Clone, Debug, Default)]
-pub struct Invocation {
+pub struct LogContext {
     /// Whether it is the first one of its environment.
     pub cold_start: bool,
     pub function_request_id: String,
@@ -27,7 +27,7 @@ pub struct Invocation {
 
 tokio::task_local! {
     /// Set by the wrapper around each invocation.
-    pub(crate) static INVOCATION: RefCell<Invocation>;
+    pub(crate) static LOG_CONTEXT: RefCell<LogContext>;
 }
 
 /// Starts logging to standard output, from where Lambda takes it to CloudWatch. This or [`init_traced`] is called once.

@@ -47,9 +47,9 @@ use crate::{
 /// Where a collector in the same environment listens.
 const COLLECTOR: &str = "http://localhost:4318/v1/traces";
 /// How long sending may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// As many spans wait to be sent; further ones are lost. CloudWatch takes 10,000 at once, and 5 MB.
-const MOST: usize = 4_000;
+const MAX_PENDING_SPANS: usize = 4_000;
 
 /// Records spans and sends them.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl Traces {
             resource: Arc::new((&resource).into()),
             endpoint: environment::optional(environment::TRACES_ENDPOINT).unwrap_or(endpoint).into(),
             signer,
-            client: HttpClient::new(PATIENCE),
+            client: HttpClient::new(EXPORT_TIMEOUT),
             breaker: Arc::default(),
         }))
     }
@@ -127,7 +127,7 @@ impl Traces {
         let spans_lost = spans.len();
         let request =
             ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) };
-        match tokio::time::timeout(time_left.min(PATIENCE), self.post(request.encode_to_vec())).await {
+        match tokio::time::timeout(time_left.min(EXPORT_TIMEOUT), self.post(request.encode_to_vec())).await {
             Ok(Ok(())) => self.breaker.succeeded(),
             Ok(Err(cause)) => self.lost(spans_lost, &cause),
             Err(_) => self.lost(spans_lost, "no answer in time"),
@@ -193,7 +193,7 @@ impl SpanProcessor for Finished {
 
     fn on_end(&self, span: SpanData) {
         let mut spans = self.spans();
-        if span.span_context.is_sampled() && spans.len() < MOST {
+        if span.span_context.is_sampled() && spans.len() < MAX_PENDING_SPANS {
             spans.push(span);
         }
     }

@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
     api::ROUTES,
-    auth::{Role, Roles, refresh_token::RefreshToken},
     contract::{Access, Route},
+    identity::{RefreshToken, Role, Roles},
     store::{
         Mongodb,
-        sessions::{self, NewSession},
-        users::{self, NewUser},
+        mongodb::{
+            sessions::{self, NewSession},
+            users::{self, NewUser},
+        },
     },
 };
 use tests::{Call, Stage, aws, people, tokens};

@@ -1,20 +1,24 @@
 //! The relay and the consumers: what was committed arrives, once, whatever died in between.
 
 use serde_json::{Value, json};
+use shared::order;
 use shared::{
     ambient::Ambient,
-    auth::{Role, Roles},
+    contract::IdempotencyKey,
     email::EmailAddress,
-    lambda::IdempotencyKey,
-    mail::{Content, Email, Recipient},
+    identity::{Role, Roles},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
     money::{Currency, Money},
-    queue::{EmailQueue, Outgoing},
+    order::NewOrder,
     store::{
         Mongodb, Mysql,
-        idempotency::{self, Outcome},
-        orders::{self, NewOrder},
+        mongodb::users::{self, Inserted, NewUser},
+        mysql::{
+            idempotency_keys::{self, Outcome},
+            orders,
+        },
         outbox::Outbox,
-        users::{self, Inserted, NewUser},
     },
     telemetry::Trace,
 };
@@ -22,10 +26,10 @@ use tests::{Stage, aws, people, queue::Queue};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-fn message(user_id: Uuid, content: Content) -> Outgoing {
+fn message(user_id: Uuid, content: Content) -> OutboxMessage {
     let ambient = Ambient::system();
     let mail = Email { to: Recipient::User(user_id), content };
-    Outgoing::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
+    OutboxMessage::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
 /// A mail that can be told from every other one.
@@ -74,11 +78,11 @@ async fn a_mail_whose_sender_died_after_the_write_to_mongodb_still_goes_out_once
 async fn place_and_die(mysql: &Mysql, user_id: Uuid, now: OffsetDateTime) -> Uuid {
     let (ambient, product) = (Ambient::system(), people::new_product(3).parse().unwrap());
     let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    let Outcome::Claimed(claim) = idempotency::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
+    let Outcome::Claimed(claim) = idempotency_keys::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
         panic!("the key is new");
     };
     let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
-    let finish = |order: &orders::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
+    let finish = |order: &order::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
     orders::place(mysql, &new, &claim, finish).await.unwrap();
     new.id
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    notification::{Content, Notification},
-    queue::{NotificationQueue, Outgoing},
+    messaging::OutboxMessage,
+    notification::{Content, Notification, NotificationQueue},
     telemetry::Trace,
 };
 use tests::{Call, Reply, aws, people};
@@ -14,7 +14,7 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 /// How long a notification may take that went straight to its queue.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn get(token: &str, query: &str) -> Value {
     Call::get(format!("/v1/users/me/notifications{query}")).token(token).send().expect(200).json()
@@ -33,22 +33,22 @@ fn wait_for(token: &str, count: usize) -> Vec<Value> {
             assert_eq!(found.len(), count, "{found:?}");
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "{} of {count} notifications", found.len());
+        assert!(start.elapsed() < TIMEOUT, "{} of {count} notifications", found.len());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 /// A notification as it lies in the queue.
-fn message(user_id: Uuid, order_id: Uuid) -> Outgoing {
+fn message(user_id: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderConfirmed { order_id };
     let told = Notification { user_id, content, created_at: ambient.now() };
-    Outgoing::new::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
+    OutboxMessage::new::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
 }
 
 /// Hands the consumer a batch, of which nothing may fail.
-fn deliver(messages: &[&Outgoing]) {
-    let record = |message: &&Outgoing| {
+fn deliver(messages: &[&OutboxMessage]) {
+    let record = |message: &&OutboxMessage| {
         json!({
             "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",
             "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
@@ -129,7 +129,7 @@ fn a_notification_is_marked_as_read_by_its_owner_once() {
 fn notifications_come_in_pages_that_belong_to_one_user_and_one_filter() {
     let token = people::log_in(&people::register());
     let owner = people::id_of(&token).parse().unwrap();
-    let messages: Vec<Outgoing> = (0..7).map(|_| message(owner, Ambient::system().id())).collect();
+    let messages: Vec<OutboxMessage> = (0..7).map(|_| message(owner, Ambient::system().id())).collect();
     deliver(&messages.iter().collect::<Vec<_>>());
     let mut expected: Vec<Value> = messages.iter().map(|message| json!(message.id)).collect();
     expected.sort_by(|one, other| other.as_str().cmp(&one.as_str()));

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use shared::order;
 use shared::{
-    auth::{Caller, Role, Roles, Scope},
-    store::{Mysql, orders},
+    identity::{Caller, Role, Roles, Scope},
+    store::{Mysql, mysql::orders},
 };
 use tests::{Call, Reply, Stage, aws, people};
 use ureq::http::Method;
@@ -286,7 +287,7 @@ async fn lists_of_orders_are_found_by_an_index_and_not_sorted() {
     let user_id = people::id_of(people::customer()).parse().unwrap();
     let caller = Caller { user_id, session_id: user_id, roles: Roles(vec![Role::Customer]) };
     for scope in [Scope::Own(caller.owner()), Scope::Everybody] {
-        for status in [None, Some(orders::Status::Pending)] {
+        for status in [None, Some(order::Status::Pending)] {
             for after in [None, Some(Uuid::max())] {
                 let plan = orders::explain_list(&mysql, scope, status, after).await.unwrap();
                 assert_eq!(plan.len(), 1);

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use tests::{Call, Reply, people, people::LoggedIn};
+use tests::{
+    Call, Reply,
+    people::{self, LoggedIn},
+};
 use ureq::http::Method;
 
 fn me(token: &str) -> Reply {

@@ -3,19 +3,19 @@
 //! The binaries are those that the stage deploys, run as Lambda runs them ([`runtime_api`]), so that nothing is measured but them: no
 //! gateway, no emulator. Every experiment checks that its idea holds, with wide room; how much, is in the figures.
 
-mod adding;
-mod caching;
+mod blocking;
+mod breaker;
+mod cache;
 mod chart;
+mod cpu;
+mod crypto;
 mod environment;
 mod environments;
 mod finding;
-mod hanging;
-mod hashing;
 mod latencies;
 mod load;
 mod page;
-mod streaming;
-mod waiting;
+mod stream;
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
-use shared::contract::Opener;
+use shared::contract::ResourceContext;
 
 use environment::Environment;
 use finding::Finding;
@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 3;
 pub struct Lab {
     /// The checkout.
     root: PathBuf,
-    opener: Opener,
+    opener: ResourceContext,
     /// Fewer samples: enough to see whether an idea holds, too few for a page that somebody looks at.
     is_quick: bool,
 }
@@ -56,41 +56,41 @@ impl Lab {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Experiment {
-    Waiting,
-    Hashing,
-    Adding,
+    Blocking,
+    Crypto,
+    Cpu,
     Environments,
-    Streaming,
-    Caching,
-    Hanging,
+    Stream,
+    Cache,
+    Breaker,
 }
 
 impl Experiment {
     const ALL: [Self; 7] =
-        [Self::Waiting, Self::Hashing, Self::Adding, Self::Environments, Self::Streaming, Self::Caching, Self::Hanging];
+        [Self::Blocking, Self::Crypto, Self::Cpu, Self::Environments, Self::Stream, Self::Cache, Self::Breaker];
 
     /// As the command line has it: the last part of the endpoint's path, where there is one.
     fn name(self) -> &'static str {
         match self {
-            Self::Waiting => "blocking",
-            Self::Hashing => "crypto",
-            Self::Adding => "cpu",
+            Self::Blocking => "blocking",
+            Self::Crypto => "crypto",
+            Self::Cpu => "cpu",
             Self::Environments => "environments",
-            Self::Streaming => "stream",
-            Self::Caching => "cache",
-            Self::Hanging => "breaker",
+            Self::Stream => "stream",
+            Self::Cache => "cache",
+            Self::Breaker => "breaker",
         }
     }
 
     async fn run(self, lab: &Lab) -> Result<Finding> {
         match self {
-            Self::Waiting => waiting::run(lab),
-            Self::Hashing => hashing::run(lab),
-            Self::Adding => adding::run(lab),
+            Self::Blocking => blocking::run(lab),
+            Self::Crypto => crypto::run(lab),
+            Self::Cpu => cpu::run(lab),
             Self::Environments => environments::run(lab).await,
-            Self::Streaming => streaming::run(lab),
-            Self::Caching => caching::run(lab),
-            Self::Hanging => hanging::run(lab),
+            Self::Stream => stream::run(lab),
+            Self::Cache => cache::run(lab),
+            Self::Breaker => breaker::run(lab),
         }
     }
 }
@@ -105,7 +105,7 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    let lab = Lab { root, opener: Opener::system(), is_quick };
+    let lab = Lab { root, opener: ResourceContext::system(), is_quick };
     let mut findings = Vec::new();
     for experiment in Experiment::ALL.into_iter().filter(|one| chosen.is_empty() || chosen.contains(one)) {
         let name = experiment.name();

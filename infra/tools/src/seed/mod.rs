@@ -7,7 +7,7 @@ mod users;
 use anyhow::{Result, bail, ensure};
 use lexopt::{Arg, Parser};
 use shared::{
-    contract::{Opener, Resource},
+    contract::{Resource, ResourceContext},
     store::{Mongodb, Mysql},
 };
 use time::OffsetDateTime;
@@ -38,7 +38,7 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
 }
 
 async fn seed(amounts: &Amounts) -> Result<()> {
-    let opener = Opener::system();
+    let opener = ResourceContext::system();
     let (mysql, mongodb) = (Mysql::open(&opener)?, Mongodb::open(&opener)?);
 
     products::add(&mysql, amounts.products).await?;

@@ -1,10 +1,12 @@
 //! Sample orders: of 1 to 4 products each, in every state, spread over the users.
 
 use anyhow::{Context, Result};
-use shared::store::{
-    Mysql,
-    orders::Item,
-    sample_orders::{self, SampleOrder},
+use shared::{
+    order::Item,
+    store::{
+        Mysql,
+        mysql::sample_orders::{self, SampleOrder},
+    },
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;

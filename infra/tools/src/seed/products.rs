@@ -5,7 +5,7 @@ use shared::{
     money::{Currency, Money},
     store::{
         Mysql,
-        products::{self, Product},
+        mysql::products::{self, Product},
     },
 };
 use time::{Duration, OffsetDateTime, macros::datetime};

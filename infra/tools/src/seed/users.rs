@@ -3,10 +3,11 @@
 use anyhow::Result;
 use shared::{
     ambient::Ambient,
-    auth::{Role, Roles, password},
+    auth::password,
+    identity::{Role, Roles},
     store::{
         Mongodb,
-        users::{self, NewUser},
+        mongodb::users::{self, NewUser},
     },
 };
 use time::{Duration, OffsetDateTime, macros::datetime};

@@ -8,13 +8,13 @@ use super::{Identity, LoginStrategy};
 use crate::{
     ambient::Ambient,
     auth::password::{self, Password, Verified},
-    contract::{Limit, Opener, Requirements, Resource},
+    contract::{Limit, Requirements, Resource, ResourceContext},
     email::EmailAddress,
     environment::ConfigError,
     error::{ApiError, Problem},
     store::{
         Limiter, Mongodb,
-        users::{self, LoginUser},
+        mongodb::users::{self, LoginUser},
     },
 };
 
@@ -42,7 +42,7 @@ impl Resource for Email {
         [Mongodb::requirements(), Limiter::requirements()].concat()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self { mongodb: opener.get()?, limiter: opener.get()? })
     }
 }

@@ -3,13 +3,17 @@
 //! Another way is one file here and one line in `strategies!` below.
 
 mod email;
-mod google;
+mod openid;
 mod otp;
 
+pub use self::openid::{Google, OpenId, OpenIdProvider};
 use std::{future::Future, pin::Pin};
 
 use garde::Validate;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::value::RawValue;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -22,10 +26,9 @@ use uuid::Uuid;
 
 use crate::{
     ambient::Ambient,
-    contract::{Opener, Requirements, Resource},
+    contract::{Requirements, Resource, ResourceContext, read_json},
     environment::ConfigError,
     error::ApiError,
-    lambda::read_json,
 };
 
 /// Who logged in.
@@ -61,7 +64,7 @@ macro_rules! strategies {
                 [$(<$strategy as Resource>::requirements()),+].concat()
             }
 
-            fn open(opener: &Opener) -> Result<Self, ConfigError> {
+            fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
                 Ok(Self(Vec::new())$(.with(<$strategy as Resource>::open(opener)?))+)
             }
         }
@@ -85,11 +88,11 @@ macro_rules! strategies {
     };
 }
 
-strategies! { email::Email, otp::Otp, google::Google }
+strategies! { email::Email, otp::Otp, OpenId<Google> }
 
 /// The ways to log in that there are.
 #[derive(Clone)]
-pub struct Registry(Vec<std::sync::Arc<dyn ByName>>);
+pub struct Registry(Vec<std::sync::Arc<dyn DynLoginStrategy>>);
 
 impl Registry {
     /// Adds another one.
@@ -111,14 +114,14 @@ impl Registry {
 }
 
 /// A strategy as the registry holds it: found by name, handed the request as it came.
-trait ByName: Send + Sync {
+trait DynLoginStrategy: Send + Sync {
     fn name(&self) -> &'static str;
     fn authenticate<'a>(&'a self, request: &'a str, ambient: &'a Ambient) -> Attempt<'a>;
 }
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Identity, ApiError>> + Send + 'a>>;
 
-impl<S: LoginStrategy> ByName for S {
+impl<S: LoginStrategy> DynLoginStrategy for S {
     fn name(&self) -> &'static str {
         S::NAME
     }

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::{Identity, LoginStrategy};
 use crate::{
     ambient::Ambient,
-    auth::MacKey,
-    contract::{Limit, Opener, Requirements, Resource},
+    contract::{Limit, Requirements, Resource, ResourceContext},
     email::EmailAddress,
     environment::ConfigError,
     error::{ApiError, Problem},
-    store::{Limiter, Mongodb, Redis, login_codes, users},
+    mac::MacKey,
+    store::{Limiter, Mongodb, Redis, mongodb::users, redis::login_codes},
 };
 
 /// A one-time password by mail.
@@ -54,7 +54,7 @@ impl Resource for Otp {
         [Mongodb::requirements(), <Redis>::requirements(), Limiter::requirements(), MacKey::requirements()].concat()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self { mongodb: opener.get()?, redis: opener.get()?, limiter: opener.get()?, mac: opener.get()? })
     }
 }

@@ -17,8 +17,7 @@ use tests::{
     Call, Reply, Stage,
     function::Function,
     http_server::{Answer, HttpServer},
-    people,
-    people::{LoggedIn, PASSWORD},
+    people::{self, LoggedIn, PASSWORD},
     tokens,
 };
 use ureq::http::Method;
@@ -26,7 +25,7 @@ use ureq::http::Method;
 /// What the client made up before it went to the issuer.
 const NONCE: &str = "what-only-the-client-knows";
 /// As long as the issuer is left alone after it was asked for its keys, and a little longer.
-const PAUSE: Duration = Duration::from_secs(11);
+const COOLDOWN: Duration = Duration::from_secs(11);
 
 fn setting(name: &'static str) -> String {
     environment::required(name).expect("the test run's environment")
@@ -348,7 +347,7 @@ fn while_the_issuer_is_down_its_last_keys_count_and_invented_key_ids_do_not_have
     assert_eq!(server.requests(), 1);
 
     server.fails.store(true, Ordering::SeqCst);
-    thread::sleep(PAUSE);
+    thread::sleep(COOLDOWN);
     // The keys are old, so the issuer is asked; it fails, so they serve on.
     assert_eq!(try_log_in(&token(&claims)), 200);
     assert_eq!(server.requests(), 2);

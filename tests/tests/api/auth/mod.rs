@@ -19,8 +19,7 @@ use shared::{
 use tests::{
     Call, Stage, aws,
     function::{self, Function},
-    people,
-    people::PASSWORD,
+    people::{self, PASSWORD},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;

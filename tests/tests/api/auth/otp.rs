@@ -8,19 +8,19 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    auth::MacKey,
-    store::{Redis, login_codes},
+    mac::MacKey,
+    store::{Redis, redis::login_codes},
 };
 use tests::{
-    Call, Reply, Stage, aws, people,
-    people::{LoggedIn, PASSWORD},
+    Call, Reply, Stage, aws,
+    people::{self, LoggedIn, PASSWORD},
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// What is before the code in its mail.
 const PHRASE: &str = "Your login code";
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn ask(email: &str) -> Reply {
     Call::post("/v1/auth/otp").json(json!({ "email": email })).send()
@@ -45,7 +45,7 @@ fn request_code(email: &str) -> (String, String) {
     let (before, start) = (mails(), Instant::now());
     let challenge = open_challenge(email);
     while mails() == before {
-        assert!(start.elapsed() < PATIENCE, "no mail to {email}");
+        assert!(start.elapsed() < TIMEOUT, "no mail to {email}");
         std::thread::sleep(Duration::from_millis(100));
     }
     (challenge, people::mailed_code(email, PHRASE))

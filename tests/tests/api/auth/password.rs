@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Call, Reply, aws, people, people::PASSWORD};
+use tests::{
+    Call, Reply, aws,
+    people::{self, PASSWORD},
+};
 use ureq::http::Method;
 
 const NEW: &str = "quite-another-battery-staple";

@@ -3,7 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
-use tests::{Call, Reply, people, people::LoggedIn};
+use tests::{
+    Call, Reply,
+    people::{self, LoggedIn},
+};
 use ureq::http::Method;
 
 /// Longer than the grace window of the stage.

@@ -8,7 +8,7 @@ use shared::{
     money::{Currency, Money},
     store::{
         Mysql,
-        products::{self, Product},
+        mysql::products::{self, Product},
     },
 };
 use tests::{Call, Reply, Stage, people};

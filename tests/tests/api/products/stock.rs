@@ -1,7 +1,7 @@
 //! `POST /v1/products/{id}/stock`
 
 use serde_json::{Value, json};
-use shared::store::{Mysql, stock_adjustments};
+use shared::store::{Mysql, mysql::stock_adjustments};
 use tests::{Call, Reply, Stage, people};
 
 fn send(token: &str, id: &str, key: &str, body: &Value) -> Reply {

@@ -1,0 +1,55 @@
+//! Who calls, by the access token that came with a request: for the authorizer, and for functions that no gateway stands before.
+
+use super::token::TokenVerifier;
+use crate::identity::Caller;
+use crate::{
+    contract::{Access, Requirements, Resource, ResourceContext},
+    environment::ConfigError,
+    error::Problem,
+    store::redis::revocations::Revocations,
+};
+
+/// Knows callers by their access tokens.
+#[derive(Clone)]
+pub struct Authenticator {
+    tokens: TokenVerifier,
+    revocations: Revocations,
+}
+
+impl Resource for Authenticator {
+    fn requirements() -> Vec<Requirements> {
+        [TokenVerifier::requirements(), Revocations::requirements()].concat()
+    }
+
+    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { tokens: opener.get()?, revocations: opener.get()? })
+    }
+
+    async fn warm(&self) {
+        self.revocations.warm().await;
+    }
+}
+
+impl Authenticator {
+    /// The caller whom a token names, if it is good and the rule lets its owner in. Where Redis does not answer, a token counts until
+    /// it expires.
+    ///
+    /// # Errors
+    /// [`Problem::Unauthenticated`] without a token or for one that is not good (any more), [`Problem::Forbidden`] for a caller without
+    /// the permission.
+    pub async fn authenticate(&self, access: Access, token: Option<&str>) -> Result<Caller, Problem> {
+        let token = token.and_then(|token| self.tokens.verify(token)).ok_or(Problem::Unauthenticated)?;
+        access.check(Some(&token.caller))?;
+        if self.revocations.hold(token.caller.session_id, token.generation).await {
+            return Err(Problem::Unauthenticated);
+        }
+        Ok(token.caller)
+    }
+}
+
+/// The token of an `Authorization` header (RFC 6750). The scheme's case does not matter (RFC 9110, 11.1).
+#[must_use]
+pub fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

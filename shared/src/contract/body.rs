@@ -1,0 +1,87 @@
+//! The body of a request: parsed, validated and described.
+
+use garde::Validate;
+use serde::de::DeserializeOwned;
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, schema::Schema},
+};
+
+use super::{NoBody, reference};
+use crate::error::{ApiError, FieldError, Problem};
+
+/// A body that an endpoint takes: implemented for everything that can be parsed, validated and described.
+pub trait FromBody: Sized {
+    /// Whether there has to be one.
+    const REQUIRED: bool;
+
+    /// Parses and validates.
+    ///
+    /// # Errors
+    /// [`Problem::MalformedRequest`] for what is not JSON, [`Problem::ValidationFailed`] for what is not allowed.
+    fn from_body(bytes: &[u8]) -> Result<Self, ApiError>;
+
+    /// The schema, and those it refers to, for the OpenAPI document.
+    fn describe(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Option<RefOr<Schema>>;
+}
+
+impl<T: DeserializeOwned + Validate<Context = ()> + ToSchema> FromBody for T {
+    const REQUIRED: bool = true;
+
+    fn from_body(bytes: &[u8]) -> Result<Self, ApiError> {
+        read_json(bytes)
+    }
+
+    fn describe(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Option<RefOr<Schema>> {
+        Some(reference::<T>(schemas))
+    }
+}
+
+impl FromBody for NoBody {
+    const REQUIRED: bool = false;
+
+    fn from_body(_: &[u8]) -> Result<Self, ApiError> {
+        Ok(Self)
+    }
+
+    fn describe(_: &mut Vec<(String, RefOr<Schema>)>) -> Option<RefOr<Schema>> {
+        None
+    }
+}
+
+/// Parses JSON and validates what it says.
+///
+/// # Errors
+/// As [`FromBody::from_body`].
+pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> Result<T, ApiError> {
+    let not_json =
+        |error: serde_json::Error| ApiError::new(Problem::MalformedRequest, format!("The body is not JSON: {error}"));
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
+        let error = error.into_inner();
+        if !error.is_data() {
+            return not_json(error);
+        }
+        // The parser adds where in the text it stands; the field's name says that better.
+        let text = error.to_string();
+        ApiError::field(field, text.split(" at line ").next().unwrap_or_default())
+    })?;
+    json.end().map_err(not_json)?;
+    validate(&value)?;
+    Ok(value)
+}
+
+/// Validates what was parsed.
+///
+/// # Errors
+/// [`Problem::ValidationFailed`] with every field that is not allowed.
+pub(crate) fn validate<T: Validate<Context = ()>>(value: &T) -> Result<(), ApiError> {
+    value.validate().map_err(|report| {
+        let field = |(path, error): &(garde::Path, garde::Error)| FieldError {
+            field: path.to_string(),
+            detail: error.message().to_owned(),
+        };
+        ApiError::fields(report.iter().map(field).collect())
+    })
+}

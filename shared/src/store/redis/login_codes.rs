@@ -1,0 +1,111 @@
+//! Login codes (one-time passwords by mail), in Redis: each belongs to a challenge, which is made before anybody knows whether the
+//! address has an account, so that the request looks the same for all addresses.
+//!
+//! ```text
+//! open {account} ── the mail is written: issue ──▶ {account, tag} ── attempt, at most 5 times ──▶ gone
+//! ```
+//!
+//! An attempt is spent before anything is compared, in one step; a command that is repeated on a new connection spends two. There is no other copy: without Redis there are no login codes.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::store::{Redis, StoreError};
+use crate::{boxed, error::ApiError, mac::MacKey};
+
+/// How long a code is valid after its mail was written.
+pub const LIFETIME: Duration = Duration::minutes(5);
+/// How long a challenge waits for its mail to be written.
+const CHALLENGE_TTL: Duration = Duration::minutes(10);
+/// Guesses per code.
+const MAX_ATTEMPTS: u32 = 5;
+const PURPOSE: &str = "login-code";
+
+/// Opens KEYS[1] for the account ARGV[1], for ARGV[2] seconds.
+const OPEN: &str = "\
+redis.call('HSET', KEYS[1], 'account', ARGV[1]) \
+return redis.call('EXPIRE', KEYS[1], ARGV[2])";
+
+/// Gives KEYS[1] the tag ARGV[1] for ARGV[2] seconds, if it is there.
+const ISSUE: &str = "\
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end \
+redis.call('HSET', KEYS[1], 'tag', ARGV[1]) \
+redis.call('EXPIRE', KEYS[1], ARGV[2]) \
+return 1";
+
+/// Spends an attempt at KEYS[1], which has ARGV[1] of them: its account and tag, or nothing if none is left.
+const ATTEMPT: &str = "\
+local found = redis.call('HMGET', KEYS[1], 'account', 'tag') \
+if not found[1] then return false end \
+local spent = redis.call('HINCRBY', KEYS[1], 'spent', 1) \
+if spent > tonumber(ARGV[1]) then return false end \
+return {found[1], found[2] or ''}";
+
+/// An attempt that was spent and may be compared.
+#[derive(Debug)]
+pub struct Attempt {
+    challenge_id: Uuid,
+    /// Whose code it is: an address, as [`crate::email::EmailAddress::key`] writes it.
+    pub account: String,
+    tag: String,
+}
+
+fn key(challenge_id: Uuid) -> String {
+    format!("souk:login-code:{challenge_id}")
+}
+
+/// Opens a challenge for an account, whether or not there is one.
+///
+/// # Errors
+/// When Redis does not answer.
+#[tracing::instrument(name = "login_codes.open", skip_all)]
+#[boxed]
+pub async fn open(redis: &Redis, challenge_id: Uuid, account: &str) -> Result<(), StoreError> {
+    let mut command = redis::cmd("EVAL");
+    command.arg(OPEN).arg(1).arg(key(challenge_id)).arg(account).arg(CHALLENGE_TTL.whole_seconds());
+    redis.send_idempotent::<()>(&command).await
+}
+
+/// Gives the challenge a code. Whether it was still open.
+///
+/// # Errors
+/// When Redis does not answer, or the key cannot be had.
+#[tracing::instrument(name = "login_codes.issue", skip_all)]
+#[boxed]
+pub async fn issue(redis: &Redis, mac: &MacKey, challenge_id: Uuid, code: &str) -> Result<bool, ApiError> {
+    let tag = BASE64URL.encode(mac.tag(PURPOSE, &[challenge_id.as_bytes(), code.as_bytes()]).await?);
+    let mut command = redis::cmd("EVAL");
+    command.arg(ISSUE).arg(1).arg(key(challenge_id)).arg(tag).arg(LIFETIME.whole_seconds());
+    Ok(redis.send_idempotent::<bool>(&command).await?)
+}
+
+/// Spends one of the challenge's attempts. `None` if it has none left, or there is no such challenge.
+///
+/// # Errors
+/// When Redis does not answer.
+#[tracing::instrument(name = "login_codes.attempt", skip_all)]
+#[boxed]
+pub async fn attempt(redis: &Redis, challenge_id: Uuid) -> Result<Option<Attempt>, StoreError> {
+    let mut command = redis::cmd("EVAL");
+    command.arg(ATTEMPT).arg(1).arg(key(challenge_id)).arg(MAX_ATTEMPTS);
+    let found: Option<(String, String)> = redis.send_idempotent(&command).await?;
+    Ok(found.map(|(account, tag)| Attempt { challenge_id, account, tag }))
+}
+
+impl Attempt {
+    /// Whether the code is the challenge's. A right code is used up: of two that come at once, one is right.
+    ///
+    /// # Errors
+    /// When Redis does not answer, or the key cannot be had.
+    #[tracing::instrument(name = "login_codes.redeem", skip_all)]
+    #[boxed]
+    pub async fn redeem(&self, redis: &Redis, mac: &MacKey, code: &str) -> Result<bool, ApiError> {
+        let tag = BASE64URL.decode(&self.tag).map_err(ApiError::internal)?;
+        if !mac.verify(PURPOSE, &[self.challenge_id.as_bytes(), code.as_bytes()], &tag).await? {
+            return Ok(false);
+        }
+        let deleted: u64 = redis.send_idempotent(redis::cmd("DEL").arg(key(self.challenge_id))).await?;
+        Ok(deleted == 1)
+    }
+}
