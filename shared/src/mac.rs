@@ -40,8 +40,8 @@ impl Resource for MacKey {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { secret: Secret::new(&opener.aws, environment::required(SECRET)?), key: Arc::default() })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { secret: Secret::new(&context.aws, environment::required(SECRET)?), key: Arc::default() })
     }
 
     async fn warm(&self) {

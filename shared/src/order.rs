@@ -224,12 +224,12 @@ mod tests {
         let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations");
         let mut files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort();
-        let constraints = files.iter().filter_map(|file| {
+        let mut constraints = files.iter().filter_map(|file| {
             let text = std::fs::read_to_string(file).unwrap();
             let (_, rest) = text.split_once("orders_status CHECK (status IN (")?;
             Some(rest.split(')').next().unwrap().to_owned())
         });
-        assert_eq!(constraints.last().unwrap(), listed, "the newest migration that names orders_status");
+        assert_eq!(constraints.next_back().unwrap(), listed, "the newest migration that names orders_status");
     }
 
     fn new_order(lines: &[(u128, u32)]) -> NewOrder {

@@ -51,7 +51,7 @@ pub fn wait_for_mail(address: &str, phrase: &str) -> String {
     }
 }
 
-/// A call of a service with the IDLE_TIME protocol.
+/// A call of a service with the REST protocol.
 ///
 /// # Panics
 /// When it fails.

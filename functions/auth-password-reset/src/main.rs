@@ -1,19 +1,20 @@
-//! `POST /v1/auth/password/reset`: a new password for whoever has the code from the mail. All sessions end.
+//! `POST /v1/auth/password/reset`: a new password for the bearer of the code from the mail. All sessions end.
 
 use shared::{
     api::auth::AuthPasswordReset,
-    auth::{password, session},
+    auth::{
+        account::{self, Proof},
+        password,
+    },
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
     mail::{Content, Email, EmailQueue, Recipient},
     messaging::OutboxMessage,
     store::{
-        cache::{self, Key},
         mongodb::{
-            sessions::EndReason,
             user_outbox::{self, Holder},
-            users::{self, PasswordProof},
+            users,
         },
         outbox::send_after_commit,
     },
@@ -28,12 +29,9 @@ async fn handle(needs: Needs, req: Request<AuthPasswordReset>) -> Result<NoConte
 
     let mail = Email { to: Recipient::User(user.id), content: Content::PasswordChanged };
     let mail = OutboxMessage::new::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
-    let proof = PasswordProof::ResetCode(&code);
-    let changed = users::replace_password(&needs.mongodb, user.id, proof, &hash, &mail, now).await?;
-    let user = changed.ok_or(Problem::InvalidCode)?;
+    let proof = Proof::ResetCode { user_id: user.id, code_hash: &code, password_hash: &hash, message: &mail };
+    account::prove(&needs.mongodb, &needs.redis, proof, &req.ambient).await?;
 
-    session::end_with_epoch(&needs.mongodb, &needs.redis, user.id, None, EndReason::PasswordChanged, now).await;
-    cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
     let mark_sent = user_outbox::mark_sent_now(&needs.mongodb, Holder::User(user.id), mail.id);
     send_after_commit(&needs.email, &mail, mark_sent).await;
     Ok(NoContent)

@@ -2,7 +2,6 @@
 
 use shared::{
     api::products::{Product, ProductsUpdate},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
@@ -26,6 +25,6 @@ async fn handle(needs: Needs, req: Request<ProductsUpdate>) -> Result<Reply<Prod
         Updated::Stale => return Err(Problem::PreconditionFailed.into()),
     };
     cache::invalidate(&needs.redis, Key::product(id), product.version).await;
-    let tag = entity_tag(product.version);
-    Ok(Reply::from(Product::from(product)).header("etag", tag))
+    let version = product.version;
+    Ok(Reply::versioned(Product::from(product), version))
 }

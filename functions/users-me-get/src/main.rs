@@ -2,7 +2,6 @@
 
 use shared::{
     api::users::{Profile, UsersMeGet},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
@@ -22,5 +21,5 @@ async fn handle(needs: Needs, req: Request<UsersMeGet>) -> Result<Reply<Profile>
     let cached = cache::read(&needs.redis, &req.ambient, Key::user(id), load).await?;
     // A token outlives its user by minutes at most: for everybody else the user is gone.
     let Versioned { version, value } = cached.found.ok_or(Problem::Unauthenticated)?;
-    Ok(Reply::json(value).header("x-cache", cached.status.as_str()).header("etag", entity_tag(version)))
+    Ok(Reply::json(value).header("x-cache", cached.status.as_str()).version(version))
 }

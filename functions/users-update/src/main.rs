@@ -5,7 +5,6 @@
 use shared::{
     api::users::{ManagedUser, UsersUpdate},
     auth::session,
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
@@ -37,6 +36,6 @@ async fn handle(needs: Needs, req: Request<UsersUpdate>) -> Result<Reply<Managed
         session::outdate_access_tokens(&needs.mongodb, &needs.redis, id).await;
     }
     cache::invalidate(&needs.redis, Key::user(id), user.version).await;
-    let tag = entity_tag(user.version);
-    Ok(Reply::from(ManagedUser::from(user)).header("etag", tag))
+    let version = user.version;
+    Ok(Reply::versioned(ManagedUser::from(user), version))
 }

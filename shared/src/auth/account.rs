@@ -2,6 +2,8 @@
 //!
 //! Every way to prove an address ends in [`prove`]: the code of a registration, a login code, a reset code, an OpenID provider.
 
+use uuid::Uuid;
+
 use crate::{
     ambient::Ambient,
     auth::session,
@@ -31,6 +33,7 @@ pub enum Proof<'a> {
     LoginCode(&'a EmailAddress),
     /// The hash of a reset code, for a new password.
     ResetCode {
+        user_id: Uuid,
         code_hash: &'a [u8],
         password_hash: &'a str,
         /// What has to be sent about it.
@@ -70,10 +73,9 @@ pub async fn prove(
         Proof::LoginCode(email) => {
             users::find_by_address(mongodb, email).await?.ok_or_else(|| Problem::InvalidCredentials.into())
         }
-        Proof::ResetCode { code_hash, password_hash, message } => {
+        Proof::ResetCode { user_id, code_hash, password_hash, message } => {
             let (proof, now) = (PasswordProof::ResetCode(code_hash), ambient.now());
-            let holder = users::find_by_reset_code(mongodb, code_hash, now).await?.ok_or(Problem::InvalidCode)?;
-            let changed = users::replace_password(mongodb, holder.id, proof, password_hash, message, now).await?;
+            let changed = users::replace_password(mongodb, user_id, proof, password_hash, message, now).await?;
             let user = changed.ok_or(Problem::InvalidCode)?;
             session::end_with_epoch(mongodb, redis, user.id, None, EndReason::PasswordChanged, now).await;
             cache::invalidate(redis, Key::user(user.id), user.version).await;

@@ -21,8 +21,8 @@ impl Resource for Authenticator {
         [TokenVerifier::requirements(), Revocations::requirements()].concat()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { tokens: opener.get()?, revocations: opener.get()? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { tokens: context.get()?, revocations: context.get()? })
     }
 
     async fn warm(&self) {

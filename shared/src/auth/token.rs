@@ -78,12 +78,12 @@ impl Resource for TokenSigner {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self {
-            secret: Secret::new(&opener.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
+            secret: Secret::new(&context.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
             key: Arc::default(),
             issuer: issuer()?,
-            ambient: opener.ambient.clone(),
+            ambient: context.ambient.clone(),
         })
     }
 
@@ -158,8 +158,8 @@ impl Resource for TokenVerifier {
         KeySet::requirements()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Self::new(&opener.get()?, &issuer()?).map_err(|reason| ConfigError::invalid(keys::PUBLIC_KEYS, reason))
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Self::new(&context.get()?, &issuer()?).map_err(|reason| ConfigError::invalid(keys::PUBLIC_KEYS, reason))
     }
 }
 

@@ -51,7 +51,7 @@ pub trait Resource: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the environment does not hold what [`Resource::requirements`] says.
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError>;
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError>;
 
     /// Connects while the environment starts, so that the first request need not. Failing is not an error: the first use tries again.
     fn warm(&self) -> impl Future<Output = ()> + Send {
@@ -111,7 +111,7 @@ pub trait Needs: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// The first [`ConfigError`].
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError>;
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError>;
 
     /// Warms all of them, side by side.
     fn warm(&self) -> impl Future<Output = ()> + Send;
@@ -135,9 +135,9 @@ macro_rules! function {
 
                 fn open(
                     #[allow(unused_variables, reason = "not used where nothing is needed")]
-                    opener: &$crate::contract::ResourceContext,
+                    context: &$crate::contract::ResourceContext,
                 ) -> Result<Self, $crate::environment::ConfigError> {
-                    Ok(Self { $($field: opener.get::<$resource>()?,)* })
+                    Ok(Self { $($field: context.get::<$resource>()?,)* })
                 }
 
                 async fn warm(&self) {

@@ -205,12 +205,12 @@ mod tests {
             "requestContext": { "http": { "method": "GET", "path": "/test" }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = crate::contract::ResourceContext::system();
+        let context = crate::contract::ResourceContext::system();
         let call = Invocation::<TestEndpoint> {
-            needs: crate::contract::Needs::open(&opener).unwrap(),
-            trace: Trace::of(None, None, &opener.ambient),
-            ambient: opener.ambient,
-            aws: opener.aws,
+            needs: crate::contract::Needs::open(&context).unwrap(),
+            trace: Trace::of(None, None, &context.ambient),
+            ambient: context.ambient,
+            aws: context.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
             time_left: Duration::from_millis(50),
         };

@@ -178,13 +178,13 @@ where
     O: 'static,
     V: Serialize + Send + 'static,
 {
-    let opener = ResourceContext::new(aws, ambient.clone());
-    let needs = F::Needs::open(&opener)?;
+    let context = ResourceContext::new(aws, ambient.clone());
+    let needs = F::Needs::open(&context)?;
     if tokio::time::timeout(WARM_UP_TIMEOUT, needs.warm()).await.is_err() {
         tracing::warn!("not everything that is needed answers yet");
     }
     let runtime = Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
-        let (ambient, aws) = (opener.ambient.clone(), opener.aws.clone());
+        let (ambient, aws) = (context.ambient.clone(), context.aws.clone());
         invoke::<F, H, O>(needs.clone(), ambient, aws, event, handler.clone())
     }));
     // Boxed, since otherwise a function that is not traced would link what continues the other way.

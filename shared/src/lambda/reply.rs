@@ -7,7 +7,7 @@ use aws_lambda_events::{
 };
 use serde::Serialize;
 
-use crate::error::ApiError;
+use crate::{contract::entity_tag, error::ApiError};
 
 const NO_CONTENT: u16 = 204;
 const NOT_MODIFIED: i64 = 304;
@@ -31,6 +31,18 @@ impl<T> From<T> for Reply<T> {
 }
 
 impl<T: Serialize> Reply<T> {
+    /// A reply with the entity tag of this version.
+    #[must_use]
+    pub fn versioned(value: T, version: u64) -> Self {
+        Self::from(value).version(version)
+    }
+
+    /// Adds the entity tag of this version.
+    #[must_use]
+    pub fn version(self, version: u64) -> Self {
+        self.header("etag", entity_tag(version))
+    }
+
     /// A reply whose JSON text is there already: from the cache, or kept for a repeated request.
     #[must_use]
     pub fn json(text: String) -> Self {

@@ -431,12 +431,12 @@ mod tests {
             "requestContext": { "http": { "method": method, "path": path }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = ResourceContext::system();
+        let resources = ResourceContext::system();
         let call = Invocation::<TestStream> {
-            needs: crate::contract::Needs::open(&opener).unwrap(),
-            trace: Trace::of(None, None, &opener.ambient),
-            ambient: opener.ambient,
-            aws: opener.aws,
+            needs: crate::contract::Needs::open(&resources).unwrap(),
+            trace: Trace::of(None, None, &resources.ambient),
+            ambient: resources.ambient,
+            aws: resources.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
             time_left: Duration::from_millis(200),
         };

@@ -56,9 +56,9 @@ impl Resource for Ses {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         let sender = environment::required("SOUK_EMAIL_SENDER")?.into();
-        Ok(Self { aws: opener.aws.clone(), client: Arc::default(), sender })
+        Ok(Self { aws: context.aws.clone(), client: Arc::default(), sender })
     }
 }
 

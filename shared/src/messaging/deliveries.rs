@@ -67,9 +67,9 @@ impl<Q: QueueContract> Resource for Deliveries<Q> {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         let (url, dead_letter_url) = (environment::required(Q::URL)?, environment::required(Q::DEAD_LETTER_URL)?);
-        Ok(Self::at(opener.aws.clone(), &url, &dead_letter_url))
+        Ok(Self::at(context.aws.clone(), &url, &dead_letter_url))
     }
 }
 

@@ -63,9 +63,9 @@ impl<Q: QueueContract> Resource for Queue<Q> {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         let url = environment::required(Q::URL)?.into();
-        let sender = Sender { aws: opener.aws.clone(), client: Arc::default(), url };
+        let sender = Sender { aws: context.aws.clone(), client: Arc::default(), url };
         Ok(Self { sender, contract: PhantomData })
     }
 

@@ -49,8 +49,8 @@ impl Resource for Limiter {
         [<Redis>::requirements(), Mongodb::requirements(), vec![own]].concat()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { redis: opener.get()?, mongodb: opener.get()?, address_factor: environment::parsed(FACTOR)? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { redis: context.get()?, mongodb: context.get()?, address_factor: environment::parsed(FACTOR)? })
     }
 
     async fn warm(&self) {

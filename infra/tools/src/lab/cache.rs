@@ -75,10 +75,10 @@ pub fn run(lab: &Lab) -> Result<Finding> {
 fn reads(lab: &Lab) -> Result<[(&'static str, Latencies); 3]> {
     let environment = lab.start("lab-cache", 1, &[])?;
     let read = |environment: &Environment, id| environment.get(&format!("id={id}&milliseconds={QUERY}")).map(drop);
-    let same = lab.opener.ambient.id();
+    let same = lab.context.ambient.id();
     read(&environment, same)?;
     let each = load::times(lab.amount(200, 60));
-    let cold = load::run(1, &each, |_, _| read(&environment, lab.opener.ambient.id()))?;
+    let cold = load::run(1, &each, |_, _| read(&environment, lab.context.ambient.id()))?;
     let warm = load::run(1, &each, |_, _| read(&environment, same))?;
     let endpoint = format!("redis://{}/0", hanging_server()?);
     let environment = lab.start("lab-cache", 1, &[("SOUK_REDIS_ENDPOINT", endpoint)])?;
@@ -107,7 +107,7 @@ fn stampede(lab: &Lab, guard: &str) -> Result<f64> {
         })?;
         Ok(queries.into_inner())
     };
-    let query = || format!("id={}&guard={guard}&milliseconds={STAMPEDE_QUERY}", lab.opener.ambient.id());
+    let query = || format!("id={}&guard={guard}&milliseconds={STAMPEDE_QUERY}", lab.context.ambient.id());
     // The first one finds environments that have no connections yet.
     ask(&query())?;
     let rounds = lab.amount(10, 4);

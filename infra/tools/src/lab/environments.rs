@@ -74,10 +74,10 @@ pub async fn run(lab: &Lab) -> Result<Finding> {
 
 /// Reads what is in the cache, by as many clients whatever the number of environments.
 async fn measure(lab: &Lab, environments: u32, concurrency: u32) -> Result<Measured> {
-    let stores = (Mysql::open(&lab.opener)?, <Redis>::open(&lab.opener)?);
+    let stores = (Mysql::open(&lab.context)?, <Redis>::open(&lab.context)?);
     let before = connections(&stores).await?;
     let running = (0..environments).map(|_| lab.start("lab-cache", concurrency, &[])).collect::<Result<Vec<_>>>()?;
-    let query = format!("id={}&milliseconds=1", lab.opener.ambient.id());
+    let query = format!("id={}&milliseconds=1", lab.context.ambient.id());
     let request = |client: usize, _| running[client % running.len()].get(&query).map(drop);
     // The first fills the cache, the others wait for it; then every environment has had a request.
     load::run(CLIENTS as usize, load::times(5), request)?;

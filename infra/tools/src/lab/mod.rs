@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 3;
 pub struct Lab {
     /// The checkout.
     root: PathBuf,
-    opener: ResourceContext,
+    context: ResourceContext,
     /// Fewer samples: enough to see whether an idea holds, too few for a page that somebody looks at.
     is_quick: bool,
 }
@@ -105,7 +105,7 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    let lab = Lab { root, opener: ResourceContext::system(), is_quick };
+    let lab = Lab { root, context: ResourceContext::system(), is_quick };
     let mut findings = Vec::new();
     for experiment in Experiment::ALL.into_iter().filter(|one| chosen.is_empty() || chosen.contains(one)) {
         let name = experiment.name();
@@ -116,7 +116,7 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
     fs::create_dir_all(&dir)?;
     // Few samples do not replace a page that somebody may want to keep.
     let file = lab.amount("index.html", "quick.html");
-    fs::write(dir.join(file), page::html(&findings, lab.opener.ambient.now())?)?;
+    fs::write(dir.join(file), page::html(&findings, lab.context.ambient.now())?)?;
     println!("target/lab/{file} shows it");
     let failed: Vec<_> =
         findings.iter().filter(|(_, finding)| finding.surprise.is_some()).map(|(name, _)| *name).collect();

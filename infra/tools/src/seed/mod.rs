@@ -38,12 +38,12 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
 }
 
 async fn seed(amounts: &Amounts) -> Result<()> {
-    let opener = ResourceContext::system();
-    let (mysql, mongodb) = (Mysql::open(&opener)?, Mongodb::open(&opener)?);
+    let context = ResourceContext::system();
+    let (mysql, mongodb) = (Mysql::open(&context)?, Mongodb::open(&context)?);
 
     products::add(&mysql, amounts.products).await?;
     println!("{} products", amounts.products);
-    let people = users::add(&mongodb, &opener.ambient, amounts.users).await?;
+    let people = users::add(&mongodb, &context.ambient, amounts.users).await?;
     if amounts.orders > 0 {
         orders::add(&mysql, amounts.orders, amounts.products, &people).await?;
         println!("{} orders", amounts.orders);

@@ -42,8 +42,8 @@ impl Resource for Email {
         [Mongodb::requirements(), Limiter::requirements()].concat()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { mongodb: opener.get()?, limiter: opener.get()? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { mongodb: context.get()?, limiter: context.get()? })
     }
 }
 

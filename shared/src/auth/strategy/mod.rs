@@ -64,8 +64,8 @@ macro_rules! strategies {
                 [$(<$strategy as Resource>::requirements()),+].concat()
             }
 
-            fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-                Ok(Self(Vec::new())$(.with(<$strategy as Resource>::open(opener)?))+)
+            fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+                Ok(Self(Vec::new())$(.with(<$strategy as Resource>::open(context)?))+)
             }
         }
 

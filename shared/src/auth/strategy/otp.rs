@@ -8,12 +8,13 @@ use uuid::Uuid;
 use super::{Identity, LoginStrategy};
 use crate::{
     ambient::Ambient,
+    auth::account::{self, Proof},
     contract::{Limit, Requirements, Resource, ResourceContext},
     email::EmailAddress,
     environment::ConfigError,
     error::{ApiError, Problem},
     mac::MacKey,
-    store::{Limiter, Mongodb, Redis, mongodb::users, redis::login_codes},
+    store::{Limiter, Mongodb, Redis, redis::login_codes},
 };
 
 /// A one-time password by mail.
@@ -54,8 +55,8 @@ impl Resource for Otp {
         [Mongodb::requirements(), <Redis>::requirements(), Limiter::requirements(), MacKey::requirements()].concat()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { mongodb: opener.get()?, redis: opener.get()?, limiter: opener.get()?, mac: opener.get()? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { mongodb: context.get()?, redis: context.get()?, limiter: context.get()?, mac: context.get()? })
     }
 }
 
@@ -72,7 +73,7 @@ impl LoginStrategy for Otp {
             return Err(Problem::InvalidCredentials.into());
         }
         let email: EmailAddress = attempt.account.parse().map_err(ApiError::internal)?;
-        let user = users::find_by_address(&self.mongodb, &email).await?.ok_or(Problem::InvalidCredentials)?;
+        let user = account::prove(&self.mongodb, &self.redis, Proof::LoginCode(&email), ambient).await?;
         Ok(Identity { user_id: user.id, epoch: user.epoch })
     }
 }

@@ -59,10 +59,10 @@ impl Resource for Mongodb {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self {
             endpoint: environment::required("SOUK_MONGODB_ENDPOINT")?.into(),
-            secret: Secret::new(&opener.aws, environment::required("SOUK_MONGODB_SECRET")?),
+            secret: Secret::new(&context.aws, environment::required("SOUK_MONGODB_SECRET")?),
             login: Arc::default(),
             used_at: Arc::default(),
             was_lost: Arc::default(),

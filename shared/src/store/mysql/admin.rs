@@ -29,9 +29,9 @@ impl Resource for MysqlAdmin {
         requirements
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        let application: Mysql = opener.get()?;
-        let mut admin = application.with_secret(Secret::new(&opener.aws, environment::required(SECRET)?));
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        let application: Mysql = context.get()?;
+        let mut admin = application.with_secret(Secret::new(&context.aws, environment::required(SECRET)?));
         // Some of its statements have a password in them.
         admin.endpoint = admin.endpoint.disable_statement_logging();
         Ok(Self { admin, application })

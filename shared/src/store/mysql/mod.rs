@@ -58,7 +58,7 @@ impl Resource for Mysql {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         let endpoint: MySqlConnectOptions = environment::parsed("SOUK_MYSQL_ENDPOINT")?;
         Ok(Self {
             // Each SET that a connection starts with would pin it in RDS Proxy: all of them are off, times are always UTC values.
@@ -68,7 +68,7 @@ impl Resource for Mysql {
                 .pipes_as_concat(false)
                 .no_engine_substitution(false)
                 .timezone(None),
-            secret: Secret::new(&opener.aws, environment::required("SOUK_MYSQL_SECRET")?),
+            secret: Secret::new(&context.aws, environment::required("SOUK_MYSQL_SECRET")?),
             login: Arc::default(),
         })
     }

@@ -43,7 +43,7 @@ pub trait ConnectionSource: Clone + Send + Sync + 'static {
 
     /// # Errors
     /// When the environment does not hold what it needs.
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError>;
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError>;
 
     /// Address and credentials.
     fn info(&self) -> impl Future<Output = Result<ConnectionInfo, StoreError>> + Send;
@@ -64,10 +64,10 @@ impl ConnectionSource for SecretSource {
         }]
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self {
             endpoint: environment::required("SOUK_REDIS_ENDPOINT")?.into(),
-            secret: Secret::new(&opener.aws, environment::required("SOUK_REDIS_SECRET")?),
+            secret: Secret::new(&context.aws, environment::required("SOUK_REDIS_SECRET")?),
         })
     }
 
@@ -109,8 +109,8 @@ impl<S: ConnectionSource> Resource for Redis<S> {
         S::requirements()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { source: S::open(opener)?, login: Arc::default(), breaker: Arc::default() })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { source: S::open(context)?, login: Arc::default(), breaker: Arc::default() })
     }
 
     async fn warm(&self) {

@@ -69,8 +69,8 @@ impl Resource for Revocations {
         RevocationReader::requirements()
     }
 
-    fn open(opener: &ResourceContext) -> Result<Self, ConfigError> {
-        opener.get().map(Self)
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        context.get().map(Self)
     }
 
     async fn warm(&self) {
