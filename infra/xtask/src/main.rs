@@ -4,21 +4,21 @@
 //!
 //! | Room | Content |
 //! | --- | --- |
-//! | [`cli`] | the command line |
-//! | [`test`], [`up`], [`down`], [`status`], [`logs`], [`demo`] | the commands on a stage |
-//! | [`check`], [`delivery`], [`sizes`] | the commands on the checkout, and deployments to AWS |
-//! | [`gateway`], [`function_urls`] | routes and URLs of the deployed functions |
-//! | [`stack_deploy`], [`stack_fingerprint`] | deployment of the stack to the stage, and the record of it |
-//! | [`seed`] | sample data |
-//! | [`handover`], [`key_rotation`], [`token_keys`] | addresses, secrets and token keys for the functions |
-//! | [`build`] | cargo's builds |
-//! | [`servers`], [`requirements`] | the servers of a stage, and the machine that they need |
-//! | [`aws`] | calls to the stage's AWS |
-//! | [`stage`], [`store`] | a stage: directory, ports, addresses, secrets |
-//! | [`tools`] | the pinned Python tools |
-//! | [`lock`], [`progress`], [`interrupt`] | one run at a time, output, Ctrl-C |
-//! | [`process`], [`files`] | background processes, small files |
-//! | [`workspace`], [`environment`], [`ports`] | the checkout, environment variables, ports |
+//! | `cli` | the command line |
+//! | `test`, `up`, `down`, `status`, `logs`, `demo` | the commands on a stage |
+//! | `check`, `delivery`, `sizes` | the commands on the checkout, and deployments to AWS |
+//! | `gateway`, `function_urls` | routes and URLs of the deployed functions |
+//! | `stack_deploy`, `stack_fingerprint` | deployment of the stack to the stage, and the record of it |
+//! | `seed` | sample data |
+//! | `handover`, `key_rotation`, `token_keys` | addresses, secrets and token keys for the functions |
+//! | `build` | cargo's builds |
+//! | `servers`, `requirements` | the servers of a stage, and the machine that they need |
+//! | `aws` | calls to the stage's AWS |
+//! | `stage`, `store` | a stage: directory, ports, addresses, secrets |
+//! | `tools` | the pinned Python tools |
+//! | `lock`, `progress`, `interrupt` | one run at a time, output, Ctrl-C |
+//! | `process`, `files` | background processes, small files |
+//! | `workspace`, `environment`, `ports` | the checkout, environment variables, ports |
 //! | `layers` | the test of this order |
 
 mod aws;

@@ -33,13 +33,14 @@ pub fn test(workspace: &Workspace, settings: &Settings, arguments: &[OsString]) 
     let dir = workspace.local().join("test");
     remove_stage(&dir)?;
     let stage = Stage::test(workspace, settings, Ports::free()?)?;
+    let logs = stage.logs();
+    progress::note(&format!("logs of this run, removed if all tests pass: {}", logs.display()));
     let outcome = up::up(&stage).and_then(|_| run(&stage, arguments));
     if matches!(outcome, Ok(0)) {
         remove_stage(&dir)?;
     } else {
-        // The logs stay: they hold the reason.
         servers::stop(&dir)?;
-        progress::note(&format!("logs of the stage and of functions that tests ran: {}", stage.logs().display()));
+        progress::note(&format!("logs of the servers: {0}; of the tests' own processes: {0}/tests", logs.display()));
     }
     outcome
 }

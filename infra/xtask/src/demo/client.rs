@@ -10,7 +10,7 @@ use ureq::http::{HeaderMap, Method, Request};
 use crate::progress::say;
 
 /// The most characters of a body that are printed.
-const MAX_PRINTED: usize = 160;
+const MAX_PRINTED_CHARS: usize = 160;
 /// Of one call, cold start included.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -111,7 +111,7 @@ impl Reply {
 /// A body as it is printed: redacted passwords, only the beginning of tokens, long ones cut.
 fn short(text: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(text) else {
-        return text.chars().take(MAX_PRINTED).collect();
+        return text.chars().take(MAX_PRINTED_CHARS).collect();
     };
     for (key, value) in &mut fields {
         match (key.as_str(), value.as_str()) {
@@ -123,7 +123,7 @@ fn short(text: &str) -> String {
         }
     }
     let text = Value::Object(fields).to_string();
-    let cut: String = text.chars().take(MAX_PRINTED).collect();
+    let cut: String = text.chars().take(MAX_PRINTED_CHARS).collect();
     if cut.len() < text.len() { cut + "…" } else { cut }
 }
 

@@ -36,7 +36,7 @@ impl<'a> Story<'a> {
         chapter("the code from the mail verifies her address", || identity.verify())?;
         let tokens = chapter("she logs in with a code from a mail, which works once", || identity.log_in_by_mail())?;
         let tokens =
-            chapter("two tabs refresh at once: one successor, nobody signed out", || identity.refresh(&tokens))?;
+            chapter("two tabs refresh at once: one successor, and the session goes on", || identity.refresh(&tokens))?;
         chapter("she logs out everywhere: her tokens are refused at once", || identity.log_out_everywhere(&tokens))?;
         let customer = chapter("she logs in with her password", || self.log_in(&email, &self.password()))?;
         chapter("she reads her own profile", || self.profile(&email, &customer))?;
