@@ -1,28 +1,31 @@
-//! A function's binary, run without the gateway and the emulator; whatever goes wrong there fails the test.
+//! A function's binary, run without the gateway and the emulator. Any failure there fails the test.
 
 use serde_json::Value;
 
 pub use runtime_api::{Streamed, from_address, peak_memory};
 
-use crate::{Stage, aws, template};
+use crate::{Stage, aws, child_log::ChildLog, template};
 
 /// A running function. It ends with this value.
 pub struct Function {
     name: String,
     running: runtime_api::Function,
+    /// Dropped last, when it is complete.
+    _log: ChildLog,
 }
 
 impl Function {
-    /// Starts the binary that the stage runs too: see [`runtime_api::Function::start`].
+    /// Starts the binary that the stage runs too, with its output in a log: see [`runtime_api::Function::start_logged`].
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, environment: &[(&str, String)]) -> Self {
         let binary = template::repository().join("target/lambda").join(name).join("bootstrap");
-        let running = runtime_api::Function::start(&binary, &Stage::function(name), environment);
+        let log = ChildLog::new(name);
+        let running = runtime_api::Function::start_logged(&binary, &Stage::function(name), environment, log.file());
         let running = running.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        Self { name: name.to_owned(), running }
+        Self { name: name.to_owned(), running, _log: log }
     }
 
     /// Hands the function an event, and waits for its reply. Threads may do so side by side.
@@ -58,7 +61,7 @@ impl Function {
         self.invoke(&from_address(aws::http_event(route_key, body), address))
     }
 
-    /// Ends the process at once (SIGKILL), whatever it is doing.
+    /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         self.running.kill();
     }

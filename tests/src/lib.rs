@@ -3,6 +3,7 @@
 //! The tests need a stage of their own, which `cargo xtask test` starts and names in `SOUK_STAGE_FILE`.
 
 pub mod aws;
+pub mod child_log;
 pub mod client;
 pub mod collector;
 pub mod database;

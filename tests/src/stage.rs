@@ -1,6 +1,12 @@
 //! The stage that the tests run against.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
 
 use serde_json::Value;
 use shared::contract::{Resource, ResourceContext};
@@ -16,6 +22,8 @@ pub struct Stage {
     pub aws_endpoint: String,
     pub access_key_id: String,
     pub region: String,
+    /// The directory of its logs.
+    pub logs: PathBuf,
     pub agent: Agent,
     /// The API as its contract describes it.
     pub openapi: Value,
@@ -45,6 +53,7 @@ impl Stage {
             aws_endpoint: text("awsEndpoint"),
             access_key_id: text("accessKeyId"),
             region: text("region"),
+            logs: text("logs").into(),
             agent: Agent::new_with_config(Agent::config_builder().http_status_as_error(false).build()),
             openapi: serde_json::to_value(shared::api::document()).unwrap(),
         }

@@ -28,10 +28,10 @@ fn resources(template: &str) -> Map<String, Value> {
     let python = repository().join(".local/tools/bin/python");
     let mut sam = Command::new(python);
     sam.arg(repository().join("tests/sam_transform.py")).args(["Stage=prod", "Size=small", "Lab=on"]);
-    let mut sam = sam.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut sam = sam.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     sam.stdin.take().unwrap().write_all(template.as_bytes()).unwrap();
     let output = sam.wait_with_output().unwrap();
-    assert!(output.status.success());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let transformed: Value = serde_json::from_slice(&output.stdout).unwrap();
     transformed["Resources"].as_object().unwrap().clone()
 }

@@ -2,10 +2,7 @@
 //!
 //! A program of its own, since other tests would disturb it.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use shared::{
     money::Currency,
@@ -14,7 +11,7 @@ use shared::{
         mysql::product_list::{self, Direction, Filter, Position, Search, Sort},
     },
 };
-use tests::{Stage, template};
+use tests::Stage;
 use tokio::sync::OnceCell;
 
 const PRODUCTS: &str = "100000";
@@ -44,10 +41,7 @@ async fn catalogue() -> Mysql {
     SEEDED
         .get_or_init(async || {
             let start = Instant::now();
-            let tools = template::repository().join("target/stage/tools");
-            let status =
-                Command::new(tools).args(["seed", "--products", PRODUCTS]).status().expect("the tools are built");
-            assert!(status.success(), "the sample catalogue could not be written");
+            let _ = Stage::tools(&["seed", "--products", PRODUCTS]);
             let elapsed = start.elapsed();
             println!("{PRODUCTS} products in {elapsed:.1?}");
             assert!(elapsed < Duration::from_secs(20), "{PRODUCTS} products took {elapsed:?}");

@@ -4,7 +4,6 @@
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +21,7 @@ use sqlx::Row;
 use tests::{
     Call, Stage, aws,
     function::{Function, Streamed},
-    people, template, tokens,
+    people, tokens,
 };
 use time::{
     OffsetDateTime,
@@ -53,9 +52,7 @@ async fn catalogue() -> (Mysql, MutexGuard<'static, ()>) {
     let mysql: Mysql = Stage::get().resource();
     SEEDED
         .get_or_init(async || {
-            let tools = template::repository().join("target/stage/tools");
-            let seed = Command::new(tools).args(["seed", "--products", &PRODUCTS.to_string()]).status().unwrap();
-            assert!(seed.success(), "the sample catalogue could not be written");
+            let _ = Stage::tools(&["seed", "--products", &PRODUCTS.to_string()]);
             products::insert_missing(&mysql, &awkward()).await.unwrap();
             let gone = awkward()[0].id;
             let _ = products::delete(&mysql, gone, datetime!(2026-03-02 00:00 UTC)).await.unwrap();

@@ -1,14 +1,14 @@
-//! A function's binary, run without the gateway and the emulator: what it takes for Lambda's Runtime API is this crate.
+//! Lambda's Runtime API for a function's binary, which so runs without the gateway and the emulator.
 //!
-//! For what the emulator would hide: how long a request takes, where it comes from, a process that dies, another environment, and
-//! one that serves several requests at once.
+//! Shows what the emulator would hide: latency, the client's address, a process that dies, other environment variables, several
+//! requests at once in one process.
 
 mod event;
 mod streamed;
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     path::Path,
@@ -27,12 +27,12 @@ use shared::{ambient::Ambient, telemetry::hex};
 pub use event::{from_address, http_event};
 pub use streamed::Streamed;
 
-/// What the function is told of its time limit.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How long a function that nobody listens to any more is listened to: closing at once could overtake what it was told.
+/// The function's timeout, which its deadline is computed from.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an abandoned connection is still read: closing it at once could overtake the last response.
 const LINGER: Duration = Duration::from_millis(200);
-/// How often somebody who waits looks whether the process is still there.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How often a waiting caller checks that the process still runs.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A running function. It ends with this value.
 pub struct Function {
@@ -45,9 +45,9 @@ pub struct Function {
 pub enum InvokeError {
     #[error("the function failed: {0}")]
     Failed(String),
-    #[error("the process ended before it answered: {0}; what it logged is above")]
+    #[error("the process ended before it answered: {0}")]
     Ended(ExitStatus),
-    #[error("no answer within {TIME_LIMIT:?}")]
+    #[error("no answer within {TIMEOUT:?}")]
     Silent,
     #[error("the reply is streamed, or is not where it should be")]
     OtherKind,
@@ -61,7 +61,7 @@ struct Invocation {
     answer: Sender<Answer>,
 }
 
-/// What the function sent back.
+/// The function's answer.
 enum Answer {
     Response(String),
     /// Chunks, as they come.
@@ -70,14 +70,28 @@ enum Answer {
 }
 
 impl Function {
-    /// Starts a binary as the Lambda function `name`, with this process's environment and what `environment` puts in its place. With
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` in there it serves that many events at once.
+    /// Starts a binary as the Lambda function `name`, with this process's environment and the variables in `environment`. With
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` among them it serves that many events at once. Its output is this process's.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(binary: &Path, name: &str, environment: &[(&str, String)]) -> io::Result<Self> {
+        Self::spawn(Command::new(binary), name, environment)
+    }
+
+    /// As [`Function::start`], with the output in a file.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_logged(binary: &Path, name: &str, environment: &[(&str, String)], log: File) -> io::Result<Self> {
+        let mut command = Command::new(binary);
+        command.stdout(log.try_clone()?).stderr(log);
+        Self::spawn(command, name, environment)
+    }
+
+    fn spawn(mut command: Command, name: &str, environment: &[(&str, String)]) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let process = Command::new(binary)
+        let process = command
             .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -95,7 +109,7 @@ impl Function {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let api = Arc::clone(&api);
-                // A connection ends with the process, in whatever way.
+                // Fails when the process ends, which ends its connections.
                 thread::spawn(move || api.serve(connection).ok());
             }
         });
@@ -134,18 +148,18 @@ impl Function {
 
     fn ask(&self, event: &Value) -> Result<Answer, InvokeError> {
         let (answer, answers) = mpsc::channel();
-        // Somebody takes it as long as the process is there; if it is not, that is noticed below.
+        // Fails when the process has ended, which is noticed below.
         let _ = self.invocations.send(Invocation { event: event.to_string(), answer });
         let start = Instant::now();
         loop {
-            match answers.recv_timeout(GLANCE) {
+            match answers.recv_timeout(POLL_INTERVAL) {
                 Ok(answer) => return Ok(answer),
                 Err(_) => self.expect_running(start)?,
             }
         }
     }
 
-    /// Ends the process at once (SIGKILL), whatever it is doing.
+    /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         let mut process = locked(&self.process);
         // One that has ended already cannot be ended again.
@@ -157,7 +171,7 @@ impl Function {
         if let Ok(Some(status)) = locked(&self.process).try_wait() {
             return Err(InvokeError::Ended(status));
         }
-        if start.elapsed() < TIME_LIMIT { Ok(()) } else { Err(InvokeError::Silent) }
+        if start.elapsed() < TIMEOUT { Ok(()) } else { Err(InvokeError::Silent) }
     }
 }
 
@@ -174,11 +188,11 @@ pub fn peak_memory(process: &Path) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
-/// What Lambda is to the process.
+/// Lambda's side of the Runtime API.
 struct RuntimeApi {
     function_name: String,
     events: Mutex<Receiver<Invocation>>,
-    /// Who waits for which invocation.
+    /// The waiting callers, by request id.
     answers: Mutex<HashMap<String, Sender<Answer>>>,
 }
 
@@ -219,7 +233,7 @@ impl RuntimeApi {
         let Invocation { event, answer } = locked(&self.events).recv().ok()?;
         let ambient = Ambient::system();
         let id = ambient.id().to_string();
-        let deadline = (ambient.now() + TIME_LIMIT).unix_timestamp_nanos() / 1_000_000;
+        let deadline = (ambient.now() + TIMEOUT).unix_timestamp_nanos() / 1_000_000;
         let (root, end, parent) = (ambient.bytes::<4>(), ambient.bytes::<12>(), ambient.bytes::<8>());
         let headers = format!(
             "Lambda-Runtime-Aws-Request-Id: {id}\r\n\
@@ -253,12 +267,12 @@ impl RuntimeApi {
     fn answer(&self, id: &str, kind: &str, body: String) {
         let Some(waiting) = locked(&self.answers).remove(id) else { return };
         let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
-        // Who does not wait any more has failed already.
+        // A caller that has timed out has gone.
         let _ = waiting.send(answer);
     }
 }
 
-/// Hangs up, once the other side can have read what it was told.
+/// Closes a connection, once the other side can have read the last response.
 fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
     connection.set_read_timeout(Some(LINGER))?;
     let start = Instant::now();
@@ -343,7 +357,7 @@ fn response(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// What a thread has locked that panicked is as good as it was.
+/// Ignores poisoning: a panic cannot leave the value half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,28 +1,25 @@
-//! The stage's token keys: made once, handed to the functions, and rotated without signing anybody out.
+//! Key rotation: the stage's token keys are made once, handed to the functions, and replaced while sessions go on.
 //!
-//! One order holds everywhere: first every function that verifies has a key's public half, then the key signs; first
-//! nobody signs with a key, then it is no longer accepted. `token-keys.json` is written before each step, and both `up`
-//! and `keys rotate` go through all that is left to do: a run that died is repaired by the next one.
+//! One order holds everywhere: first every function that verifies has a key's public half, then the key signs; first no
+//! function signs with a key, then it is no longer accepted. `token-keys.json` is written before each step, and both `up`
+//! and `keys rotate` do all steps that are left: a run that died is repaired by the next one.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail};
 
 use crate::aws::{Aws, Function};
-use crate::files;
 use crate::progress::{note, step};
 use crate::stage::{Stage, TOKEN_SIGNING_KEY, parameter_name, secret_name};
 use crate::token_keys::TokenKeys;
 
-/// What the functions that verify tokens have in their environment, and those that sign them.
+/// Environment variables of the functions that verify tokens, and of those that sign them.
 const PUBLIC_KEYS: &str = "SOUK_TOKEN_PUBLIC_KEYS";
 const SIGNING_SECRET: &str = "SOUK_TOKEN_SIGNING_SECRET";
 
-/// `cargo xtask keys rotate`. A rotation that was begun and died is brought to its end instead.
+/// `cargo xtask keys rotate`. An unfinished rotation is brought to its end instead.
 pub fn rotate(stage: &Stage, drop_old: bool) -> Result<()> {
-    let mut keys = open(stage)?;
+    let mut keys = TokenKeys::read(stage)?;
     if keys.is_unfinished() {
         note("an earlier rotation did not end: going on with it");
     } else {
@@ -32,32 +29,27 @@ pub fn rotate(stage: &Stage, drop_old: bool) -> Result<()> {
     if drop_old {
         keys.plan_to_drop_old();
     }
-    save(stage, &keys)?;
-    settle(stage, &Aws::of(stage), &mut keys)?;
+    keys.save(stage)?;
+    finish(stage, &Aws::of(stage), &mut keys)?;
     note(&format!("signs: {}", keys.signing_id()));
     note(&format!("accepted: {}", keys.accepted_ids().join(", ")));
     Ok(())
 }
 
-/// Makes the stage's functions know the stage's keys.
+/// Hands the stage's keys to its functions.
 pub fn hand_over(stage: &Stage, aws: &Aws) -> Result<()> {
-    if !file(stage).exists() {
-        save(stage, &new(stage)?)?;
+    if !TokenKeys::path(stage).exists() {
+        new(stage)?.save(stage)?;
     }
-    settle(stage, aws, &mut open(stage)?)
+    finish(stage, aws, &mut TokenKeys::read(stage)?)
 }
 
-/// The key set that verifies the stage's tokens, once there is one.
-pub fn key_set(stage: &Stage) -> Option<String> {
-    open(stage).ok().map(|keys| keys.key_set())
-}
-
-/// Does what is left to do; says so where it is more than looking.
-fn settle(stage: &Stage, aws: &Aws, keys: &mut TokenKeys) -> Result<()> {
+/// Does the steps that are left, and reports those that change something.
+fn finish(stage: &Stage, aws: &Aws, keys: &mut TokenKeys) -> Result<()> {
     hand_out(aws, keys)?;
     if keys.has_next() {
         keys.promote(now()?);
-        save(stage, keys)?;
+        keys.save(stage)?;
     }
     aws.put_secret(&secret_name(TOKEN_SIGNING_KEY), &keys.signing)?;
     if keys.drops_old() {
@@ -65,7 +57,7 @@ fn settle(stage: &Stage, aws: &Aws, keys: &mut TokenKeys) -> Result<()> {
         let signers = functions_with(aws, SIGNING_SECRET)?;
         step("the functions that sign start anew", || restart(aws, &signers))?;
         keys.drop_old();
-        save(stage, keys)?;
+        keys.save(stage)?;
         hand_out(aws, keys)?;
     }
     Ok(())
@@ -93,7 +85,7 @@ fn functions_with(aws: &Aws, variable: &str) -> Result<Vec<Function>> {
     Ok(functions)
 }
 
-/// Gives functions their environment, which ends their running copies, and waits until it is in force.
+/// Updates functions' environments, which ends their running copies, and waits until they are in force.
 fn restart(aws: &Aws, functions: &[Function]) -> Result<()> {
     for function in functions {
         aws.update_environment(function)?;
@@ -107,20 +99,6 @@ fn new(stage: &Stage) -> Result<TokenKeys> {
         bail!("`tools keys new` failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     TokenKeys::of_text(&String::from_utf8(output.stdout)?).context("`tools keys new` printed no keys")
-}
-
-fn open(stage: &Stage) -> Result<TokenKeys> {
-    let path = file(stage);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    TokenKeys::of_text(&text).with_context(|| format!("{} is damaged: remove it and run `up` again", path.display()))
-}
-
-fn save(stage: &Stage, keys: &TokenKeys) -> Result<()> {
-    files::write_private(&file(stage), &keys.to_text())
-}
-
-fn file(stage: &Stage) -> PathBuf {
-    stage.dir.join("token-keys.json")
 }
 
 /// Seconds since 1970.

@@ -1,7 +1,6 @@
-//! `sam deploy` of the unchanged template, and the shorter ways when little or nothing changed.
+//! `sam deploy` of the unchanged template to the stage's AWS, and shorter ways when little or nothing changed.
 //!
-//! What is deployed is written down in a parameter of the local AWS itself, so that it is lost exactly when what it
-//! speaks of is lost.
+//! The deployed stack's fingerprint is a parameter of the local AWS itself, so that the two are lost together.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,31 +10,33 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::aws::{Aws, BUCKET, StackState};
-use crate::deployment::Deployment;
 use crate::files;
 use crate::process::{Process, wait_until};
 use crate::progress;
 use crate::servers::ministack;
+use crate::stack_fingerprint::StackFingerprint;
 use crate::stage::{STACK, STAGE, Stage};
 use crate::tools::Tools;
 
-const RECORD: &str = "/xtask/deployment";
-/// What queues and schedules call a function by (`AutoPublishAlias` in the template).
+/// The SSM parameter that holds the deployed stack's fingerprint.
+const FINGERPRINT_PARAMETER: &str = "/xtask/deployment";
+/// The alias by which queues and schedules call a function (`AutoPublishAlias` in the template).
 const ALIAS: &str = "live";
+const DELETE_TIMEOUT: Duration = Duration::from_mins(1);
 
-pub struct Deployer<'a> {
+pub struct StackDeployer<'a> {
     pub stage: &'a Stage,
     pub aws: &'a Aws,
     pub tools: &'a Tools,
 }
 
-/// The name a function has on AWS.
+/// A function's name on AWS.
 pub fn function_name(function: &str) -> String {
     format!("souk-{STAGE}-{function}")
 }
 
-impl Deployer<'_> {
-    /// Brings what is deployed up to date. `resolved` is what the template reads from SSM and Secrets Manager.
+impl StackDeployer<'_> {
+    /// Brings the stack up to date. `resolved` are the values that the template reads from SSM and Secrets Manager.
     pub fn run(&self, resolved: &[(String, String)]) -> Result<()> {
         let mut wanted = self.wanted(resolved)?;
         let state = self.aws.stack_state(STACK)?;
@@ -64,29 +65,29 @@ impl Deployer<'_> {
                 self.deploy()?;
             }
         }
-        self.aws.put_parameter(RECORD, &wanted.to_text())
+        self.aws.put_parameter(FINGERPRINT_PARAMETER, &wanted.to_text())
     }
 
     fn deploy(&self) -> Result<()> {
         progress::step("sam deploy", || self.sam())?;
-        // A deployment is all at once here, and new code or keys come without one as well: nothing may hold on to a version.
+        // Here a deployment is all at once, and new code or keys come without one as well: the alias must follow `$LATEST`.
         for function in self.stage.workspace.functions()? {
             self.aws.follow_latest(&function_name(&function), ALIAS)?;
         }
-        // A function that already runs has opened its stores with the rights it had before.
+        // A function that already runs has opened its stores with the rights of its earlier role.
         Process::new(ministack::NAME, &self.stage.dir).end_children()
     }
 
     fn delete(&self) -> Result<()> {
         self.aws.delete_stack(STACK)?;
         let is_gone = || self.aws.stack_state(STACK).is_ok_and(|state| state == StackState::Absent);
-        if !wait_until(Duration::from_mins(1), is_gone) {
+        if !wait_until(DELETE_TIMEOUT, is_gone) {
             bail!("the old stack cannot be deleted: `cargo xtask down --purge` starts over");
         }
         Ok(())
     }
 
-    fn wanted(&self, resolved: &[(String, String)]) -> Result<Deployment> {
+    fn wanted(&self, resolved: &[(String, String)]) -> Result<StackFingerprint> {
         let mut template = fs::read(self.stage.workspace.template()).context("cannot read template.yaml")?;
         template.extend(format!("{:?}", self.overrides()).into_bytes());
         let mut functions = BTreeMap::new();
@@ -94,7 +95,7 @@ impl Deployer<'_> {
             let fingerprint = files::fingerprint_of_file(&self.stage.workspace.bootstrap(&function))?;
             functions.insert(function, fingerprint);
         }
-        Ok(Deployment {
+        Ok(StackFingerprint {
             template: files::fingerprint(&template),
             resolved: files::fingerprint(format!("{resolved:?}").as_bytes()),
             functions,
@@ -102,8 +103,8 @@ impl Deployer<'_> {
         })
     }
 
-    fn recorded(&self) -> Result<Option<Deployment>> {
-        Ok(self.aws.parameter(RECORD)?.as_deref().and_then(Deployment::of_text))
+    fn recorded(&self) -> Result<Option<StackFingerprint>> {
+        Ok(self.aws.parameter(FINGERPRINT_PARAMETER)?.as_deref().and_then(StackFingerprint::of_text))
     }
 
     /// The machine's own architecture: its binaries run here.
@@ -118,7 +119,7 @@ impl Deployer<'_> {
         let log_path = self.stage.logs().join("sam.log");
         let log = fs::File::create(&log_path)?;
         let mut command = self.stage.command(self.tools.program("sam"));
-        self.tools.keep_sam_quiet(&mut command)?;
+        self.tools.isolate_sam(&mut command)?;
         command
             .args(["deploy", "--stack-name", STACK, "--template-file", "template.yaml", "--s3-bucket", BUCKET])
             .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND", "CAPABILITY_NAMED_IAM"])

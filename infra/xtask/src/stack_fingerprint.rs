@@ -1,23 +1,24 @@
-//! What is deployed, as fingerprints: enough to tell what has to be done.
+//! The fingerprint of a deployed stack: enough to tell how much has to be deployed anew.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-/// What was or is to be deployed, by fingerprints.
+/// Fingerprints of a stack's parts, as deployed or as wanted.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Deployment {
+pub struct StackFingerprint {
     /// Of the template and its parameters.
     pub template: String,
-    /// Of what the template reads from SSM and Secrets Manager while it is deployed. CloudFormation does not notice when
-    /// that changes. Without the public keys, which the functions get another way too.
+    /// Of the values that CloudFormation reads from SSM and Secrets Manager while it deploys: it does not notice when they
+    /// change. Without the public keys, which the functions also get another way.
     pub resolved: String,
+    /// Of each function's binary.
     pub functions: BTreeMap<String, String>,
     /// Functions whose code was replaced since `sam deploy`: CloudFormation does not know what runs there.
     pub patched: Vec<String>,
 }
 
-impl Deployment {
+impl StackFingerprint {
     pub fn is_same_stack(&self, other: &Self) -> bool {
         self.template == other.template
             && self.resolved == other.resolved
@@ -56,30 +57,35 @@ impl Deployment {
 
 #[cfg(test)]
 mod tests {
-    use super::Deployment;
+    use super::StackFingerprint;
 
-    fn deployment(functions: &[(&str, &str)]) -> Deployment {
+    fn fingerprint(functions: &[(&str, &str)]) -> StackFingerprint {
         let functions = functions.iter().map(|(name, print)| ((*name).to_owned(), (*print).to_owned())).collect();
-        Deployment { template: "t".to_owned(), resolved: "r".to_owned(), functions, patched: vec!["health".to_owned()] }
+        StackFingerprint {
+            template: "t".to_owned(),
+            resolved: "r".to_owned(),
+            functions,
+            patched: vec!["health".to_owned()],
+        }
     }
 
     #[test]
     fn only_functions_with_other_code_are_replaced() {
-        let old = deployment(&[("a", "1"), ("b", "1")]);
-        let new = deployment(&[("a", "1"), ("b", "2")]);
+        let old = fingerprint(&[("a", "1"), ("b", "1")]);
+        let new = fingerprint(&[("a", "1"), ("b", "2")]);
         assert!(old.is_same_stack(&new));
         assert_eq!(old.changed(&new), ["b"]);
     }
 
     #[test]
     fn a_new_function_is_a_new_stack() {
-        assert!(!deployment(&[("a", "1")]).is_same_stack(&deployment(&[("a", "1"), ("b", "1")])));
+        assert!(!fingerprint(&[("a", "1")]).is_same_stack(&fingerprint(&[("a", "1"), ("b", "1")])));
     }
 
     #[test]
-    fn what_is_written_down_is_read_back() {
-        let deployment = deployment(&[("a", "1")]);
-        assert!(Deployment::of_text(&deployment.to_text()) == Some(deployment));
-        assert!(Deployment::of_text("{}").is_none());
+    fn a_written_fingerprint_is_read_back() {
+        let fingerprint = fingerprint(&[("a", "1")]);
+        assert!(StackFingerprint::of_text(&fingerprint.to_text()) == Some(fingerprint));
+        assert!(StackFingerprint::of_text("{}").is_none());
     }
 }

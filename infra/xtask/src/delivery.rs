@@ -1,8 +1,8 @@
-//! `cargo xtask deploy`: to an environment in AWS, from a laptop or from CI, which does the same.
+//! `cargo xtask deploy`, `rollback` and `build`: to an environment in AWS, from a laptop or from CI alike.
 //!
-//! What there is to know of an environment is in `samconfig.toml`. SAM shows the change set and asks. CloudFormation takes back what
-//! fails while it deploys: a migration, an alarm while requests move to the new code. What fails the smoke test afterwards is taken
-//! back here.
+//! An environment's settings are in `samconfig.toml`. SAM shows the change set and asks. CloudFormation rolls back a deployment that
+//! fails while it runs: a migration, an alarm while requests move to the new code. A deployment that fails the smoke test afterwards
+//! is rolled back here.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,26 +13,26 @@ use anyhow::{Context, Result, bail};
 
 use crate::build;
 use crate::environment;
-use crate::exit_code;
+use crate::process::exit_code;
 use crate::progress::{self, say};
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
-/// What only a commit may be deployed to, so that it can be told later what runs there.
+/// The environment that takes commits only, so that it can be told later which code runs there.
 const PRODUCTION: &str = "prod";
-/// Moves every function's alias back.
-const ROLLBACK: &str = "rollback.py";
+/// The script that moves every function's alias back.
+const ROLLBACK_SCRIPT: &str = "rollback.py";
 
-/// What is deployed, and where to.
+/// A deployment of one stack to one environment, as the command line asks for it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Release {
     pub environment: String,
     pub stack: Stack,
-    /// Without asking: for CI. The change set is shown all the same.
+    /// Does not ask: for CI. The change set is shown all the same.
     pub yes: bool,
-    /// Deploys what `target/lambda` holds: for CI, which builds once and deploys twice.
+    /// Deploys the functions in `target/lambda` as they are: for CI, which builds once and deploys twice.
     pub no_build: bool,
-    /// Says what would be run, and runs nothing.
+    /// Prints the commands, and runs none of them.
     pub dry_run: bool,
 }
 
@@ -82,21 +82,21 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
     }
     let mut sam = sam_deploy(workspace, &tools, release, &section);
     if !release.dry_run {
-        tools.keep_sam_quiet(&mut sam)?;
+        tools.isolate_sam(&mut sam)?;
     }
     release.run("sam deploy", &mut sam).context("what CloudFormation had begun it has taken back")?;
     if release.stack == Stack::App {
-        keep_if_it_answers(workspace, &tools, release)?;
+        smoke_test_or_roll_back(workspace, &tools, release)?;
     }
     Ok(())
 }
 
-/// The smoke test; what fails it goes back to the versions before.
-fn keep_if_it_answers(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
+/// Runs the smoke test, and rolls back if it fails.
+fn smoke_test_or_roll_back(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
     let mut test = script(workspace, tools, "smoke_test.py");
     test.arg(format!("souk-{}", release.environment));
     let Err(failed) = release.run("smoke test", &mut test) else { return Ok(()) };
-    let mut back = script(workspace, tools, ROLLBACK);
+    let mut back = script(workspace, tools, ROLLBACK_SCRIPT);
     back.args(["--yes", "--env", &release.environment]);
     Err(match release.run("rollback", &mut back) {
         Ok(()) => failed.context("every function is back at the version before"),
@@ -104,11 +104,11 @@ fn keep_if_it_answers(workspace: &Workspace, tools: &Tools, release: &Release) -
     })
 }
 
-/// Every function back to the version before, without a build; returns the script's exit code.
+/// Rolls every function back to the version before, without a build; returns the script's exit code.
 pub fn rollback(workspace: &Workspace, arguments: &[OsString]) -> Result<u8> {
     let tools = Tools::of_delivery(workspace)?;
     install(workspace, &tools)?;
-    let status = script(workspace, &tools, ROLLBACK).args(arguments).status().context("cannot run Python")?;
+    let status = script(workspace, &tools, ROLLBACK_SCRIPT).args(arguments).status().context("cannot run Python")?;
     Ok(exit_code(status))
 }
 
@@ -119,7 +119,7 @@ fn script(workspace: &Workspace, tools: &Tools, name: &str) -> Command {
     command
 }
 
-/// What functions can be built for.
+/// The processors that functions can be built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
     Arm64,
@@ -164,12 +164,12 @@ fn cargo_lambda_build(workspace: &Workspace, tools: &Tools, architecture: Archit
         Architecture::Arm64 => "--arm64",
         Architecture::X86_64 => "--x86-64",
     });
-    // Where it finds the linker that came with it.
+    // It finds the linker that came with it there.
     command.env("PATH", tools.path());
     command
 }
 
-/// The one thing that CloudFormation cannot make itself: a signing key, where there is none.
+/// Makes a signing key where there is none: the one resource that CloudFormation cannot make itself.
 fn ensure_signing_key(workspace: &Workspace, tools: &Tools, release: &Release) -> Result<()> {
     let token_keys = || {
         let mut command = script(workspace, tools, "token_keys.py");
@@ -183,7 +183,7 @@ fn ensure_signing_key(workspace: &Workspace, tools: &Tools, release: &Release) -
         return Ok(());
     }
     progress::step("token keys", || {
-        // Looked at first: what makes keys takes minutes to build where nothing is built yet.
+        // Looked up first: the program that makes keys takes minutes to build where nothing is built yet.
         if token_keys().arg("--are-there").status().context("cannot run Python")?.success() {
             return Ok(());
         }
@@ -218,7 +218,7 @@ impl Release {
             return Ok(());
         }
         progress::step(name, || {
-            // The person's own terminal: SAM asks.
+            // On the terminal itself: SAM asks.
             let status = command.status().with_context(|| format!("cannot run {}", command.get_program().display()))?;
             if !status.success() {
                 bail!("{name} failed: see its messages above");
@@ -228,7 +228,7 @@ impl Release {
     }
 }
 
-/// A command as one would type it.
+/// A command as it would be typed.
 fn shown(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();
@@ -245,7 +245,7 @@ fn ensure_configured(workspace: &Workspace, section: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whatever is deployed according to a `samconfig.toml`.
+/// Everything that a `samconfig.toml` deploys.
 fn sections(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(".deploy.parameters]")).collect()
 }
