@@ -9,8 +9,9 @@ use crate::{
     lambda::{self, Deployment},
     mac::MacKey,
     mail::{EmailQueue, Ses},
-    messaging::Queue,
+    messaging::{Queue, Topic},
     notification::NotificationQueue,
+    order::{OrderCancelled, OrderPlaced, OrderReturned, OrderStatusChanged},
     report::ReportQueue,
     store::{Mongodb, Mysql, MysqlAdmin, Redis, outbox::Waiting},
     task,
@@ -25,6 +26,7 @@ consumer! {
     /// Sends the mails of the email queue.
     OnEmail = "on-email" {
         queue: EmailQueue,
+        subscribes: [OrderPlaced, OrderCancelled, OrderReturned],
         batch_size: 10,
         concurrency: 4,
         needs: { mysql: Mysql, mongodb: Mongodb, redis: Redis, mac: MacKey, ses: Ses },
@@ -35,6 +37,7 @@ consumer! {
     /// Keeps what users are told inside the application.
     OnNotification = "on-notification" {
         queue: NotificationQueue,
+        subscribes: [OrderPlaced, OrderStatusChanged, OrderCancelled, OrderReturned],
         batch_size: 10,
         needs: { mongodb: Mongodb },
     }
@@ -57,6 +60,7 @@ task! {
         needs: {
             mysql: Mysql,
             mongodb: Mongodb,
+            events: Topic,
             email: Queue<EmailQueue>,
             notification: Queue<NotificationQueue>,
             report: Queue<ReportQueue>,

@@ -65,6 +65,8 @@ problems! {
     SkuTaken = 409 "sku-taken" "The SKU is taken",
     /// At least one product has fewer units than were ordered. Nothing was changed.
     OutOfStock = 409 "out-of-stock" "Not enough in stock",
+    /// The order comes to more than the client expects. Nothing was changed.
+    PriceChanged = 409 "price-changed" "The price has changed",
     /// The order has another status by now, from which it cannot get there. Nothing was changed.
     InvalidTransition = 409 "invalid-transition" "The order cannot become that",
     /// Somebody else has this e-mail address.
@@ -114,6 +116,7 @@ struct Inner {
     retry_after: Option<Duration>,
     headers: Vec<(&'static str, String)>,
     cause: Option<Cause>,
+    is_contention: bool,
 }
 
 impl From<Problem> for ApiError {
@@ -126,6 +129,7 @@ impl From<Problem> for ApiError {
             retry_after,
             headers: Vec::new(),
             cause: None,
+            is_contention: false,
         }))
     }
 }
@@ -163,6 +167,19 @@ impl ApiError {
         let mut error = Self::from(Problem::Unavailable);
         error.0.cause = Some(cause.into());
         error
+    }
+
+    /// A deadlock: the same transaction may succeed at once.
+    pub fn contended(cause: impl Into<Cause>) -> Self {
+        let mut error = Self::unavailable(cause);
+        error.0.is_contention = true;
+        error
+    }
+
+    /// Whether the same transaction may succeed at once.
+    #[must_use]
+    pub fn is_contention(&self) -> bool {
+        self.0.is_contention
     }
 
     /// The same error with a header for its reply. `name` is in lower case.

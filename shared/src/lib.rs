@@ -20,22 +20,20 @@
 //!
 //! # Glossary
 //!
-//! | Word | Meaning |
-//! | --- | --- |
-//! | [`Needs`](contract::Needs) | the stores, queues and secrets of one function: its handler gets exactly these, its role may use exactly these |
-//! | [`Grant`](contract::Grant), [`Requirements`](contract::Requirements) | an IAM action on one thing; all that has to be in place for a resource |
-//! | [`Problem`](error::Problem) | a kind of error that clients can be told of (RFC 9457) |
-//! | [`Caller`](identity::Caller) | a user with a valid access token |
-//! | [`Owner`](identity::Owner), [`Scope`](identity::Scope) | a caller as the owner of rows; the rows that a query may see. Both come only from a caller, so a filter cannot be forgotten |
-//! | [`Keyed`](contract::Keyed) | an endpoint with an `Idempotency-Key`: a repeated request replays the first reply |
-//! | [`IfMatch`](contract::IfMatch) | an endpoint with optimistic locking: a change names the version that it is of |
-//! | [`Envelope`](messaging::Envelope) | a message as it travels: with its id and its trace |
-//! | Outbox | messages as rows of the commit that they follow (*transactional outbox*); the relay sends what did not leave at once |
-//! | Epoch | a number on each user; a session is good only in the epoch that it began in, so one write ends all of them |
-//! | Generation | how often a session was refreshed; access tokens of earlier generations can be revoked |
-//! | Tombstone | a cache entry that says which version is outdated, so that a late fill loses |
-//! | [`Ambient`](ambient::Ambient) | clock and randomness, handed in: tests set them |
-//! | Stage | one deployment (`local`, `staging`, `prod`) |
+//! - [`Needs`](contract::Needs): the stores, queues and secrets of one function: its handler gets exactly these, its role may use exactly these
+//! - [`Grant`](contract::Grant), [`Requirements`](contract::Requirements): an IAM action on one thing; all that has to be in place for a resource
+//! - [`Problem`](error::Problem): a kind of error that clients can be told of (RFC 9457)
+//! - [`Caller`](identity::Caller): a user with a valid access token
+//! - [`Owner`](identity::Owner), [`Scope`](identity::Scope): a caller as the owner of rows; the rows that a query may see. Both come only from a caller, so a filter cannot be forgotten
+//! - [`Keyed`](contract::Keyed): an endpoint with an `Idempotency-Key`: a repeated request replays the first reply
+//! - [`IfMatch`](contract::IfMatch): an endpoint with optimistic locking: a change names the version that it is of
+//! - [`Envelope`](messaging::Envelope): a message as it travels: with its id and its trace
+//! - Outbox: messages as rows of the commit that they follow (*transactional outbox*); the relay sends what did not leave at once
+//! - Epoch: a number on each user; a session is good only in the epoch that it began in, so one write ends all of them
+//! - Generation: how often a session was refreshed; access tokens of earlier generations can be revoked
+//! - Tombstone: a cache entry that says which version is outdated, so that a late fill loses
+//! - [`Ambient`](ambient::Ambient): clock and randomness, handed in: tests set them
+//! - Stage: one deployment (`local`, `staging`, `prod`)
 
 pub mod ambient;
 pub mod api;

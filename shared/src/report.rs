@@ -31,6 +31,7 @@ impl QueueContract for ReportQueue {
     const NAME: &'static str = "report";
     const URL: &'static str = "SOUK_REPORT_QUEUE_URL";
     const DEAD_LETTER_URL: &'static str = "SOUK_REPORT_DEAD_LETTER_QUEUE_URL";
+    type Command = ReportRequested;
     type Message = ReportRequested;
 }
 

@@ -33,6 +33,8 @@ pub enum Trigger {
     Queue {
         name: String,
         batch_size: u64,
+        /// The types of the events that the queue subscribes to.
+        subscriptions: BTreeSet<String>,
     },
     Schedule,
     Authorizer,
@@ -81,7 +83,11 @@ fn http<E: Endpoint>() -> Trigger {
 }
 
 fn queue<C: ConsumerContract>() -> Trigger {
-    Trigger::Queue { name: <C::Queue as QueueContract>::NAME.to_owned(), batch_size: C::BATCH_SIZE.into() }
+    Trigger::Queue {
+        name: <C::Queue as QueueContract>::NAME.to_owned(),
+        batch_size: C::BATCH_SIZE.into(),
+        subscriptions: C::SUBSCRIPTIONS.iter().map(|event| (*event).to_owned()).collect(),
+    }
 }
 
 /// How the template writes the ARN of a target.
@@ -92,6 +98,7 @@ fn resource(target: Target) -> String {
         Target::Secret(name) => format!("{ARN}:secretsmanager:{ACCOUNT}:secret:souk/${{Stage}}/{name}-??????"),
         Target::Queue(name) => format!("!GetAtt {}Queue.Arn", pascal(name)),
         Target::DeadLetterQueue(name) => format!("!GetAtt {}DeadLetterQueue.Arn", pascal(name)),
+        Target::Topic(name) => format!("!Ref {}Topic", pascal(name)),
         Target::EmailIdentity => {
             format!("{ARN}:ses:{ACCOUNT}:identity/{{{{resolve:ssm:/souk/${{Stage}}/email/identity}}}}")
         }

@@ -203,7 +203,7 @@ impl Template {
         let variables = &properties["Environment"]["Variables"];
         let trigger = match (properties.get("Events"), properties.get("FunctionUrlConfig")) {
             (Some(_), Some(_)) => return Err("events and a function URL".into()),
-            (Some(events), None) => event(events)?,
+            (Some(events), None) => self.event(events)?,
             (None, Some(url)) => function_url(url)?,
             (None, None) if self.is_authorizer(id) => Trigger::Authorizer,
             (None, None) if self.is_run_by_deployment(id) => Trigger::Deployment,
@@ -222,6 +222,86 @@ impl Template {
                 .unwrap_or(3),
             drift,
         })
+    }
+
+    fn event(&self, events: &Value) -> Result<Trigger, Drift> {
+        let mut events = events.as_mapping().into_iter().flatten();
+        let (Some((_, event)), None) = (events.next(), events.next()) else {
+            return Err("not exactly one event".into());
+        };
+        let properties = &event["Properties"];
+        match event["Type"].as_str() {
+            Some("HttpApi") => {
+                only(properties, &["ApiId", "Method", "Path", "Auth"])?;
+                expect("ApiId", &text(&properties["ApiId"]), "!Ref Api")?;
+                let is_public = match properties.get("Auth") {
+                    None => false,
+                    Some(auth) => {
+                        only(auth, &["Authorizer"])?;
+                        expect("Auth.Authorizer", &text(&auth["Authorizer"]), "NONE")?;
+                        true
+                    }
+                };
+                Ok(Trigger::Http { method: text(&properties["Method"]), path: text(&properties["Path"]), is_public })
+            }
+            Some("SQS") => {
+                only(properties, &["Queue", "BatchSize", "FunctionResponseTypes", "ScalingConfig"])?;
+                expect(
+                    "FunctionResponseTypes",
+                    &text(&properties["FunctionResponseTypes"][0]),
+                    "ReportBatchItemFailures",
+                )?;
+                let queue = text(&properties["Queue"]);
+                let queue = queue.strip_prefix("!GetAtt ").and_then(|queue| queue.strip_suffix("Queue.Arn"));
+                let queue = queue.ok_or("its Queue is not `!GetAtt NAMEQueue.Arn`")?;
+                let batch_size = properties["BatchSize"].as_u64().ok_or("no BatchSize")?;
+                Ok(Trigger::Queue { name: kebab(queue), batch_size, subscriptions: self.subscriptions(queue)? })
+            }
+            Some("ScheduleV2") => {
+                only(properties, &["ScheduleExpression"])?;
+                Ok(Trigger::Schedule)
+            }
+            other => Err(format!("an event of type {other:?}")),
+        }
+    }
+
+    /// The types of the events that a queue subscribes to: the subscription, and the policy that lets the topic in, or neither.
+    fn subscriptions(&self, queue: &str) -> Result<BTreeSet<String>, Drift> {
+        let (subscription, policy) = (format!("{queue}Subscription"), format!("{queue}QueuePolicy"));
+        let subscription = self.resources("AWS::SNS::Subscription").find(|(id, _)| *id == subscription);
+        let policy = self.resources("AWS::SQS::QueuePolicy").find(|(id, _)| *id == policy);
+        let ((_, subscription), (_, policy)) = match (subscription, policy) {
+            (None, None) => return Ok(BTreeSet::new()),
+            (Some(subscription), Some(policy)) => (subscription, policy),
+            _ => return Err(format!("{queue}: a subscription without a policy, or a policy without one")),
+        };
+        let properties = &subscription["Properties"];
+        let known = ["TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy", "RedrivePolicy"];
+        only(properties, &known)?;
+        expect("TopicArn", &text(&properties["TopicArn"]), "!Ref EventsTopic")?;
+        expect("Protocol", &text(&properties["Protocol"]), "sqs")?;
+        expect("Endpoint", &text(&properties["Endpoint"]), &format!("!GetAtt {queue}Queue.Arn"))?;
+        expect("RawMessageDelivery", &text(&properties["RawMessageDelivery"]), "true")?;
+        let dead_letters = format!("!GetAtt {queue}DeadLetterQueue.Arn");
+        expect("RedrivePolicy", &text(&properties["RedrivePolicy"]["deadLetterTargetArn"]), &dead_letters)?;
+        only(&properties["FilterPolicy"], &["type"])?;
+
+        only(&policy["Properties"], &["Queues", "PolicyDocument"])?;
+        let queues = format!("[!Ref {queue}Queue, !Ref {queue}DeadLetterQueue]");
+        expect("Queues", &text(&policy["Properties"]["Queues"]), &queues)?;
+        let statements = policy["Properties"]["PolicyDocument"]["Statement"].as_sequence().map(Vec::as_slice);
+        let [statement] = statements.unwrap_or_default() else {
+            return Err(format!("{queue}: not exactly one statement"));
+        };
+        only(statement, &["Effect", "Principal", "Action", "Resource", "Condition"])?;
+        expect("Effect", &text(&statement["Effect"]), "Allow")?;
+        expect("Principal", &text(&statement["Principal"]["Service"]), "sns.amazonaws.com")?;
+        expect("Action", &text(&statement["Action"]), "sqs:SendMessage")?;
+        let resources = format!("[!GetAtt {queue}Queue.Arn, {dead_letters}]");
+        expect("Resource", &text(&statement["Resource"]), &resources)?;
+        expect("Condition", &text(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]), "!Ref EventsTopic")?;
+        let types = properties["FilterPolicy"]["type"].as_sequence().into_iter().flatten();
+        Ok(types.map(text).collect())
     }
 
     fn is_authorizer(&self, id: &str) -> bool {
@@ -305,41 +385,6 @@ fn function_url(url: &Value) -> Result<Trigger, Drift> {
     expect("AuthType", &text(&url["AuthType"]), "NONE")?;
     expect("InvokeMode", &text(&url["InvokeMode"]), "RESPONSE_STREAM")?;
     Ok(Trigger::FunctionUrl)
-}
-
-fn event(events: &Value) -> Result<Trigger, Drift> {
-    let mut events = events.as_mapping().into_iter().flatten();
-    let (Some((_, event)), None) = (events.next(), events.next()) else { return Err("not exactly one event".into()) };
-    let properties = &event["Properties"];
-    match event["Type"].as_str() {
-        Some("HttpApi") => {
-            only(properties, &["ApiId", "Method", "Path", "Auth"])?;
-            expect("ApiId", &text(&properties["ApiId"]), "!Ref Api")?;
-            let is_public = match properties.get("Auth") {
-                None => false,
-                Some(auth) => {
-                    only(auth, &["Authorizer"])?;
-                    expect("Auth.Authorizer", &text(&auth["Authorizer"]), "NONE")?;
-                    true
-                }
-            };
-            Ok(Trigger::Http { method: text(&properties["Method"]), path: text(&properties["Path"]), is_public })
-        }
-        Some("SQS") => {
-            only(properties, &["Queue", "BatchSize", "FunctionResponseTypes", "ScalingConfig"])?;
-            expect("FunctionResponseTypes", &text(&properties["FunctionResponseTypes"][0]), "ReportBatchItemFailures")?;
-            let queue = text(&properties["Queue"]);
-            let queue = queue.strip_prefix("!GetAtt ").and_then(|queue| queue.strip_suffix("Queue.Arn"));
-            let queue = queue.ok_or("its Queue is not `!GetAtt NAMEQueue.Arn`")?;
-            let batch_size = properties["BatchSize"].as_u64().ok_or("no BatchSize")?;
-            Ok(Trigger::Queue { name: kebab(queue), batch_size })
-        }
-        Some("ScheduleV2") => {
-            only(properties, &["ScheduleExpression"])?;
-            Ok(Trigger::Schedule)
-        }
-        other => Err(format!("an event of type {other:?}")),
-    }
 }
 
 fn grants(properties: &Value) -> Result<BTreeSet<(String, String)>, Drift> {

@@ -124,6 +124,17 @@ fn planted_drift_is_found() {
             "FunctionName: !Sub souk-${Stage}-ready",
         ),
         ("a queue's consumer", "Queue: !GetAtt EmailQueue.Arn", "Queue: !GetAtt EmailDeadLetterQueue.Arn"),
+        ("a subscription too few", "type: [order-placed.v1, order-cancelled.v1,", "type: [order-cancelled.v1,"),
+        ("a subscription to another topic", "      TopicArn: !Ref EventsTopic", "      TopicArn: !Ref AlarmTopicArn"),
+        ("an envelope in an envelope", "RawMessageDelivery: true", "RawMessageDelivery: false"),
+        (
+            "an event that gets lost",
+            "RedrivePolicy: # an event that the queue does not take\n        deadLetterTargetArn: !GetAtt Email",
+            "RedrivePolicy: # an event that the queue does not take\n        deadLetterTargetArn: !GetAtt Report",
+        ),
+        ("a queue that lets no topic in", "Service: sns.amazonaws.com", "Service: s3.amazonaws.com"),
+        ("a queue that lets every topic in", "aws:SourceArn: !Ref EventsTopic", "aws:SourceArn: \"*\""),
+        ("a publisher that may not", "Action: sns:Publish", "Action: sns:Subscribe"),
         ("a batch size", "BatchSize: 10", "BatchSize: 5"),
         ("no partial batches", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),
         ("a visibility timeout", "VisibilityTimeout: 180", "VisibilityTimeout: 60"),
@@ -249,6 +260,7 @@ fn expected_value(variable: &str) -> String {
                 ["souk", queue, "dead", "letter", "queue", "url"] => {
                     format!("!Ref {}DeadLetterQueue", tests::declared::pascal(queue))
                 }
+                ["souk", topic, "topic", "arn"] => format!("!Ref {}Topic", tests::declared::pascal(topic)),
                 ["souk", queue, "queue", "url"] => format!("!Ref {}Queue", tests::declared::pascal(queue)),
                 _ => format!("a variable that this test knows a value for: {variable}"),
             }

@@ -15,10 +15,10 @@ use shared::{
         cache::{self, Key},
         mongodb::{
             sessions::{self, EndReason},
-            user_outbox::{self, Holder},
+            user_outbox::{Holder, UserOutbox},
             users::{self, PasswordProof},
         },
-        outbox::send_after_commit,
+        outbox::send_committed,
     },
 };
 
@@ -34,7 +34,7 @@ async fn handle(needs: Needs, req: Request<AuthPasswordChange>) -> Result<NoCont
     let hash = password::hash(&req.body.new_password.0, &req.ambient).await?;
 
     let mail = Email { to: Recipient::User(id), content: Content::PasswordChanged };
-    let mail = OutboxMessage::new::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
+    let mail = OutboxMessage::command::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
     let proof = PasswordProof::PresentHash(old);
     let changed = users::replace_password(&needs.mongodb, id, proof, &hash, &mail, now).await?;
     let user = changed.ok_or(Problem::InvalidCredentials)?;
@@ -42,7 +42,7 @@ async fn handle(needs: Needs, req: Request<AuthPasswordChange>) -> Result<NoCont
     sessions::keep(&needs.mongodb, req.caller.owner(), current, user.epoch).await?;
     session::end_with_epoch(&needs.mongodb, &needs.redis, id, Some(current), EndReason::PasswordChanged, now).await;
     cache::invalidate(&needs.redis, Key::user(id), user.version).await;
-    let mark_sent = user_outbox::mark_sent_now(&needs.mongodb, Holder::User(id), mail.id);
-    send_after_commit(&needs.email, &mail, mark_sent).await;
+    let outbox = UserOutbox { mongodb: needs.mongodb, holder: Holder::User(id) };
+    req.after_reply(send_committed(needs.email, outbox, vec![mail], now));
     Ok(NoContent)
 }

@@ -13,10 +13,10 @@ use shared::{
     messaging::OutboxMessage,
     store::{
         mongodb::{
-            user_outbox::{self, Holder},
+            user_outbox::{Holder, UserOutbox},
             users,
         },
-        outbox::send_after_commit,
+        outbox::send_committed,
     },
 };
 
@@ -28,11 +28,11 @@ async fn handle(needs: Needs, req: Request<AuthPasswordReset>) -> Result<NoConte
     let hash = password::hash(&req.body.password.0, &req.ambient).await?;
 
     let mail = Email { to: Recipient::User(user.id), content: Content::PasswordChanged };
-    let mail = OutboxMessage::new::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
+    let mail = OutboxMessage::command::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
     let proof = Proof::ResetCode { user_id: user.id, code_hash: &code, password_hash: &hash, message: &mail };
     account::prove(&needs.mongodb, &needs.redis, proof, &req.ambient).await?;
 
-    let mark_sent = user_outbox::mark_sent_now(&needs.mongodb, Holder::User(user.id), mail.id);
-    send_after_commit(&needs.email, &mail, mark_sent).await;
+    let outbox = UserOutbox { mongodb: needs.mongodb, holder: Holder::User(user.id) };
+    req.after_reply(send_committed(needs.email, outbox, vec![mail], now));
     Ok(NoContent)
 }

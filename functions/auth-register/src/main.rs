@@ -13,20 +13,20 @@ use shared::{
     messaging::OutboxMessage,
     store::{
         mongodb::{
-            user_outbox::{self, Holder},
+            user_outbox::{Holder, UserOutbox},
             users::{self, Inserted, NewUser},
         },
-        outbox::send_after_commit,
+        outbox::send_committed,
     },
 };
 
 shared::lambda!(AuthRegister, handle);
 
 async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, ApiError> {
-    let (email, id, now) = (req.body.email, req.ambient.id(), req.ambient.now());
+    let (email, id, now) = (req.body.email.clone(), req.ambient.id(), req.ambient.now());
     needs.limiter.count_account(Limit::Register, &email.key(), now).await?;
     let password_hash = password::hash(&req.body.password.0, &req.ambient).await?;
-    let mail = |to, content| OutboxMessage::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
+    let mail = |to, content| OutboxMessage::command::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
 
     let user = NewUser {
         id,
@@ -47,7 +47,7 @@ async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, Ap
         users::add_message(&needs.mongodb, &email, &notice, now).await?;
         notice
     };
-    let mark_sent = user_outbox::mark_sent_now(&needs.mongodb, Holder::Address(&email), message.id);
-    send_after_commit(&needs.email, &message, mark_sent).await;
+    let outbox = UserOutbox { mongodb: needs.mongodb, holder: Holder::Address(email) };
+    req.after_reply(send_committed(needs.email, outbox, vec![message], now));
     Ok(Accepted::default())
 }

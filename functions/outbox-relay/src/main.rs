@@ -7,7 +7,7 @@ use shared::{
     ambient::Ambient,
     background::{OutboxCommand, OutboxRelay, RelayOutput, Relayed, WaitingMessage},
     lambda::{TaskError, TaskRun},
-    messaging::{Backoff, Claimed, EnvelopeHeader, SendError},
+    messaging::{Backoff, Claimed, Destination, EnvelopeHeader, SendError, Sent},
     store::{
         StoreError,
         mysql::{self, idempotency_keys, processed_messages, reports},
@@ -16,7 +16,6 @@ use shared::{
     telemetry::{self, Trace},
 };
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 shared::lambda!(OutboxRelay, handle);
 
@@ -117,14 +116,15 @@ async fn drain(
     Ok(relayed)
 }
 
-/// Sends each message to its queue: another queue is another line, and another field of the relay's `needs`.
-async fn send(needs: &Needs, messages: &[Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
+/// Sends each message to its destination: another queue is another line, and another field of the relay's `needs`.
+async fn send(needs: &Needs, messages: &[Claimed]) -> Sent {
     let mut results = Vec::with_capacity(messages.len());
+    results.extend(needs.events.send_matching(messages).await);
     results.extend(needs.email.send_matching(messages).await);
     results.extend(needs.notification.send_matching(messages).await);
     results.extend(needs.report.send_matching(messages).await);
     let unknown = messages.iter().filter(|message| results.iter().all(|(id, _)| *id != message.id));
-    let unknown = unknown.map(|message| (message.id, Err(SendError::no_such_queue(&message.queue))));
+    let unknown = unknown.map(|message| (message.id, Err(SendError::no_such_destination(&message.destination))));
     results.extend(unknown.collect::<Vec<_>>());
     results
 }

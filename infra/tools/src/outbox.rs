@@ -44,7 +44,7 @@ async fn list(arguments: &Arguments) -> Result<()> {
             "{}  {:<8} {:<13} {} s old, {} attempts, due in {} s  {}",
             message.id,
             found.store,
-            message.queue,
+            message.destination,
             (now - message.created_at).whole_seconds(),
             message.attempts,
             (message.available_at - now).whole_seconds().max(0),

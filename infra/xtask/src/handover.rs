@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::aws::Aws;
 use crate::stage::{
     GOOGLE_CLIENT_ID, MAC_KEY, MYSQL_ADMIN, QUEUES, SENDER, SENDER_ADDRESS, STAGE, Stage, TOKEN_SIGNING_KEY,
-    parameter_name, queue_url, secret_name,
+    parameter_name, queue_url, secret_name, topic_arn,
 };
 use crate::token_keys::TokenKeys;
 
@@ -68,6 +68,7 @@ pub fn function_environment(stage: &Stage) -> Vec<(String, String)> {
     ]);
     // Not there before the first `up`.
     variables.extend(TokenKeys::read(stage).ok().map(|keys| ("SOUK_TOKEN_PUBLIC_KEYS", keys.key_set())));
+    variables.push(("SOUK_EVENTS_TOPIC_ARN", topic_arn("events")));
     let mut environment: Vec<_> = variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for queue in QUEUES {
         let (variable, url) = (queue.to_uppercase(), queue_url(stage, queue));

@@ -50,6 +50,10 @@ pub fn parameter_name(name: &str) -> String {
 /// The queues of the template, each with its dead-letter queue.
 pub const QUEUES: [&str; 3] = ["email", "notification", "report"];
 
+pub fn topic_arn(topic: &str) -> String {
+    format!("arn:aws:sns:{REGION}:{ACCOUNT}:souk-{STAGE}-{topic}")
+}
+
 pub fn queue_url(stage: &Stage, queue: &str) -> String {
     format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{queue}", stage.ports.aws)
 }

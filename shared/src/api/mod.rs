@@ -51,6 +51,7 @@ macro_rules! for_each_endpoint {
             $crate::api::orders::OrdersGet,
             $crate::api::orders::OrdersList,
             $crate::api::orders::OrdersPlace,
+            $crate::api::orders::OrdersReturn,
             $crate::api::orders::OrdersStatus,
             $crate::api::products::ProductsCreate,
             $crate::api::products::ProductsDelete,
@@ -84,6 +85,15 @@ pub const ROUTES: &[Route] = for_each_endpoint!(routes);
 #[must_use]
 pub fn route(route_key: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.route_key == route_key)
+}
+
+/// A validator: one line of text that is not empty.
+fn one_line(text: &str, (): &()) -> garde::Result {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        Err(garde::Error::new("takes one line of text"))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! `/v1/orders`: buying.
 
-use crate::order::{self, Status};
 use std::collections::HashSet;
 
 use garde::Validate;
@@ -9,15 +8,15 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::one_line;
 use crate::{
-    contract::{IdPath, Keyed, Requires, User},
+    contract::{IdPath, Keyed, Optional, Requires, User},
     endpoint,
     identity::{Scope, permission::OrdersFulfil},
     mac::MacKey,
-    mail::EmailQueue,
-    messaging::Queue,
+    messaging::Publishes,
     money::Money,
-    notification::NotificationQueue,
+    order::{self, OrderCancelled, OrderPlaced, OrderReturned, OrderStatusChanged, Status},
     page::{MAX_LIMIT, Page, default_limit},
     store::{Mysql, Redis},
 };
@@ -30,8 +29,8 @@ endpoint! {
         idempotency: Keyed,
         body: NewOrder,
         reply: 201 Order,
-        problems: [OutOfStock],
-        needs: { mysql: Mysql, redis: Redis, email: Queue<EmailQueue>, notification: Queue<NotificationQueue> },
+        problems: [OutOfStock, PriceChanged],
+        needs: { mysql: Mysql, redis: Redis, events: Publishes<OrderPlaced> },
     }
 }
 
@@ -58,36 +57,62 @@ endpoint! {
 }
 
 endpoint! {
-    /// Takes the caller's order back before it ships, and returns its stock. Again changes nothing more.
+    /// Cancels an order before it ships, and returns its stock. Idempotent. Staff may cancel anybody's, for a reason, which is kept.
     OrdersCancel = "orders-cancel" POST "/v1/orders/{id}/cancel" {
         access: User,
         path: IdPath,
+        body: Optional<Cancellation>,
         reply: 200 Order,
         problems: [NotFound, InvalidTransition],
-        needs: { mysql: Mysql, redis: Redis },
+        needs: { mysql: Mysql, redis: Redis, events: Publishes<OrderCancelled> },
     }
 }
 
 endpoint! {
-    /// Confirms, ships or delivers an order. Again changes nothing more.
+    /// Confirms, ships or delivers an order. Idempotent.
     OrdersStatus = "orders-status" PATCH "/v1/orders/{id}/status" {
         access: Requires<OrdersFulfil>,
         path: IdPath,
         body: Progress,
         reply: 200 Order,
         problems: [NotFound, InvalidTransition],
-        needs: { mysql: Mysql, notification: Queue<NotificationQueue> },
+        needs: { mysql: Mysql, events: Publishes<OrderStatusChanged> },
     }
 }
 
-/// What somebody wants to buy. Prices are the catalogue's, never the client's.
+endpoint! {
+    /// Takes units of a delivered order back into the stock: some, by line, or all that are left. A repeated request with the same
+    /// `Idempotency-Key` gets the same reply.
+    OrdersReturn = "orders-return" POST "/v1/orders/{id}/return" {
+        access: Requires<OrdersFulfil>,
+        idempotency: Keyed,
+        path: IdPath,
+        body: Return,
+        reply: 201 Order,
+        problems: [NotFound, InvalidTransition],
+        needs: { mysql: Mysql, redis: Redis, events: Publishes<OrderReturned> },
+    }
+}
+
+/// An order to be placed. Prices are the catalogue's, never the client's.
 #[derive(Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewOrder {
     /// 1 to 50 products, none twice, all priced in one currency.
     #[garde(length(min = 1, max = 50), custom(unique_products), dive)]
     #[schema(min_items = 1, max_items = 50)]
     pub lines: Vec<NewLine>,
+    /// What the buyer has seen it come to: an order that is dearer by now is refused.
+    #[garde(dive)]
+    pub expected_total: Option<Money>,
+}
+
+impl NewOrder {
+    /// The order to be placed.
+    #[must_use]
+    pub fn new_order(&self, id: Uuid, user_id: Uuid, now: OffsetDateTime) -> order::NewOrder {
+        order::NewOrder { id, user_id, lines: units(&self.lines), expected_total: self.expected_total, now }
+    }
 }
 
 /// A product and how many of it.
@@ -110,6 +135,43 @@ fn unique_products(lines: &[NewLine], (): &()) -> garde::Result {
     }
 }
 
+fn units(lines: &[NewLine]) -> Vec<(Uuid, u32)> {
+    lines.iter().map(|line| (line.product_id, line.quantity)).collect()
+}
+
+/// A cancellation.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellation {
+    /// One line of text; staff has to give one for an order that is not their own.
+    #[garde(length(chars, min = 1, max = 200), inner(custom(one_line)))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// Units that come back.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Return {
+    /// 1 to 50 products, none twice; all that is left of the order where this is left out.
+    #[garde(length(min = 1, max = 50), custom(unique_if_there), dive)]
+    #[schema(min_items = 1, max_items = 50)]
+    pub lines: Option<Vec<NewLine>>,
+}
+
+impl Return {
+    /// Product and units, or none for all that is left.
+    #[must_use]
+    pub fn units(&self) -> Option<Vec<(Uuid, u32)>> {
+        self.lines.as_deref().map(units)
+    }
+}
+
+#[expect(clippy::ref_option, reason = "garde hands the field")]
+fn unique_if_there(lines: &Option<Vec<NewLine>>, context: &()) -> garde::Result {
+    lines.as_ref().map_or(Ok(()), |lines| unique_products(lines, context))
+}
+
 /// An order.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -120,6 +182,8 @@ pub struct Order {
     pub status: Status,
     pub items: Vec<OrderItem>,
     pub total: Money,
+    /// Why it was cancelled; null if it was not, or nobody gave a reason.
+    pub cancel_reason: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -131,7 +195,12 @@ pub struct Order {
 #[serde(rename_all = "camelCase")]
 pub struct OrderItem {
     pub product_id: Uuid,
+    /// As they were when the order was placed.
+    pub sku: String,
+    pub name: String,
     pub quantity: u32,
+    /// Units that came back after delivery.
+    pub returned: u32,
     /// As it was when the order was placed.
     pub unit_price: Money,
 }
@@ -191,7 +260,10 @@ impl From<&order::Order> for Order {
     fn from(order: &order::Order) -> Self {
         let item = |item: &order::Item| OrderItem {
             product_id: item.product_id,
+            sku: item.sku.clone(),
+            name: item.name.clone(),
             quantity: item.quantity,
+            returned: item.returned,
             unit_price: item.unit_price,
         };
         Self {
@@ -200,6 +272,7 @@ impl From<&order::Order> for Order {
             status: order.status,
             items: order.items.iter().map(item).collect(),
             total: order.total,
+            cancel_reason: order.cancel_reason.clone(),
             created_at: order.created_at,
             updated_at: order.updated_at,
         }

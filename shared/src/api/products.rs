@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::one_line;
 use crate::{
     auth::Authenticator,
     contract::{IdPath, IfMatch, IfNoneMatch, Keyed, NoContent, Public, Requires},
@@ -278,14 +279,6 @@ fn sku_characters(text: &str, (): &()) -> garde::Result {
         Ok(())
     } else {
         Err(garde::Error::new("takes letters, digits, dots, dashes and underscores"))
-    }
-}
-
-fn one_line(text: &str, (): &()) -> garde::Result {
-    if text.trim().is_empty() || text.chars().any(char::is_control) {
-        Err(garde::Error::new("takes one line of text"))
-    } else {
-        Ok(())
     }
 }
 

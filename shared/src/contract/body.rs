@@ -10,10 +10,35 @@ use utoipa::{
 use super::{NoBody, reference};
 use crate::error::{ApiError, FieldError, Problem};
 
+/// Whether a request has a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Required,
+    /// An empty one counts as none.
+    Optional,
+    /// One that comes is not looked at.
+    None,
+}
+
+/// A body that may be left out.
+pub struct Optional<T>(pub Option<T>);
+
+impl<T: FromBody> FromBody for Optional<T> {
+    const PRESENCE: Presence = Presence::Optional;
+
+    fn from_body(bytes: &[u8]) -> Result<Self, ApiError> {
+        if bytes.is_empty() { Ok(Self(None)) } else { T::from_body(bytes).map(Some).map(Self) }
+    }
+
+    fn describe(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Option<RefOr<Schema>> {
+        T::describe(schemas)
+    }
+}
+
 /// A body that an endpoint takes: implemented for everything that can be parsed, validated and described.
 pub trait FromBody: Sized {
     /// Whether there has to be one.
-    const REQUIRED: bool;
+    const PRESENCE: Presence;
 
     /// Parses and validates.
     ///
@@ -26,7 +51,7 @@ pub trait FromBody: Sized {
 }
 
 impl<T: DeserializeOwned + Validate<Context = ()> + ToSchema> FromBody for T {
-    const REQUIRED: bool = true;
+    const PRESENCE: Presence = Presence::Required;
 
     fn from_body(bytes: &[u8]) -> Result<Self, ApiError> {
         read_json(bytes)
@@ -38,7 +63,7 @@ impl<T: DeserializeOwned + Validate<Context = ()> + ToSchema> FromBody for T {
 }
 
 impl FromBody for NoBody {
-    const REQUIRED: bool = false;
+    const PRESENCE: Presence = Presence::None;
 
     fn from_body(_: &[u8]) -> Result<Self, ApiError> {
         Ok(Self)

@@ -15,7 +15,7 @@ mod resource;
 
 pub use access::{Access, AccessRule, Public, Requires, User};
 pub(crate) use body::validate;
-pub use body::{FromBody, read_json};
+pub use body::{FromBody, Optional, Presence, read_json};
 pub use endpoint::{Endpoint, Method, Route};
 pub(crate) use idempotency::payload;
 pub use idempotency::{Idempotency, IdempotencyKey, Keyed, NotKeyed};

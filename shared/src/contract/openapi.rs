@@ -13,8 +13,8 @@ use utoipa::{
     },
 };
 
-use super::FromBody;
 use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs, Precondition};
+use super::{FromBody, Presence};
 use crate::error::{FieldError, Problem, ProblemDocument};
 
 /// The document.
@@ -102,7 +102,9 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
     }
     if let Some(schema) = E::Body::describe(schemas) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
+        let body = RequestBodyBuilder::new().content("application/json", content);
+        let is_required = if E::Body::PRESENCE == Presence::Required { Required::True } else { Required::False };
+        let body = body.required(Some(is_required));
         operation = operation.request_body(Some(body.build()));
     }
     let mut reply = ResponseBuilder::new().description("Done");
@@ -181,7 +183,7 @@ fn problems<E: Endpoint>() -> Vec<Problem> {
         Access::User => problems.push(Problem::Unauthenticated),
         Access::Permission(_) => problems.extend([Problem::Unauthenticated, Problem::Forbidden]),
     }
-    if E::Body::REQUIRED {
+    if E::Body::PRESENCE != Presence::None {
         problems.extend([Problem::PayloadTooLarge, Problem::UnsupportedMediaType, Problem::ValidationFailed]);
     }
     if E::Idempotency::REQUIRED {

@@ -29,6 +29,8 @@ pub enum Target {
     Queue(&'static str),
     /// The dead-letter queue `souk-STAGE-NAME-dlq` of the queue with this name.
     DeadLetterQueue(&'static str),
+    /// The topic `souk-STAGE-NAME`.
+    Topic(&'static str),
     /// The SES identity that mail is sent from.
     EmailIdentity,
 }

@@ -40,8 +40,10 @@ permissions! {
     ProductsReadAll = "products:read-all",
     /// See everybody's orders.
     OrdersReadAll = "orders:read-all",
-    /// Confirm, ship and deliver orders.
+    /// Confirm, ship and deliver orders, and take them back.
     OrdersFulfil = "orders:fulfil",
+    /// Cancel anybody's orders, for a reason.
+    OrdersCancelAny = "orders:cancel-any",
     /// Have reports made.
     ReportsWrite = "reports:write",
     /// See everybody's reports.
@@ -75,6 +77,7 @@ impl Role {
                 Permission::ProductsReadAll,
                 Permission::OrdersReadAll,
                 Permission::OrdersFulfil,
+                Permission::OrdersCancelAny,
                 Permission::ReportsWrite,
                 Permission::ReportsRead,
             ],

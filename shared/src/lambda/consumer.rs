@@ -41,6 +41,8 @@ pub trait ConsumerContract: Function {
     const BATCH_SIZE: u32;
     /// How many messages of one invocation are at work at once.
     const CONCURRENCY: usize = 1;
+    /// The types of the events that its queue subscribes to.
+    const SUBSCRIPTIONS: &'static [&'static str] = &[];
     /// How long a message rests that was not processed.
     const BACKOFF: Backoff = Backoff::DELIVERY;
 
@@ -66,6 +68,7 @@ macro_rules! consumer {
         $(#[doc = $summary:literal])+
         $name:ident = $function:literal {
             queue: $queue:ty,
+            $(subscribes: [$($event:ty),+ $(,)?],)?
             batch_size: $batch_size:literal,
             $(concurrency: $concurrency:literal,)?
             needs: { $($field:ident: $resource:ty),* $(,)? } $(,)?
@@ -83,6 +86,7 @@ macro_rules! consumer {
             type Queue = $queue;
             const BATCH_SIZE: u32 = $batch_size;
             $(const CONCURRENCY: usize = $concurrency;)?
+            $(const SUBSCRIPTIONS: &'static [&'static str] = &[$(<$event as $crate::messaging::Event>::TYPE),+];)?
 
             fn deliveries(
                 needs: &<Self as $crate::contract::Function>::Needs,
@@ -108,7 +112,9 @@ where
         let (call, handler) = (&call, &handler);
         // Lazily: a message that has to wait for its turn looks at the time when that comes.
         let outcomes: Vec<Option<BatchItemFailure>> = stream::iter(event.records)
-            .map(|record| in_own_log_context(&call.ambient, async move { one(call, handler, record, stop_at).await }))
+            .map(|record| {
+                in_own_log_context(&call.ambient, async move { process_record(call, handler, record, stop_at).await })
+            })
             .buffer_unordered(C::CONCURRENCY.max(1))
             .collect()
             .await;
@@ -140,7 +146,7 @@ enum Outcome {
 }
 
 /// Processes one message and tells the queue what becomes of it. Returns what the reply says of it, if it is to be kept.
-async fn one<C, H, O>(
+async fn process_record<C, H, O>(
     call: &Invocation<C>,
     handler: &H,
     record: SqsMessage,

@@ -93,7 +93,7 @@ where
 {
     let trace = trace(event, &call.ambient, span);
     let caller = event.request_context.authorizer.as_ref().and_then(caller_context::caller);
-    let request = Request::<E>::read(event, caller, call.ambient, trace)?;
+    let request = Request::<E>::read(event, caller, call.ambient, trace, call.after_reply)?;
     let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
     let result = run_bounded(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
     let result = result
@@ -213,6 +213,7 @@ mod tests {
             aws: context.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
             time_left: Duration::from_millis(50),
+            after_reply: crate::lambda::AfterReply::default(),
         };
         let response = <Http as Serve<TestEndpoint, _, _>>::serve(call, handler).await.unwrap();
         serde_json::to_value(response).unwrap()

@@ -1,49 +1,61 @@
 //! Requests that happen once: the idempotency key and the work share one transaction.
 
-use std::future::Future;
-
-use super::HttpEndpoint;
 use super::{Reply, Request};
 use crate::{
-    contract::{AccessRule, Keyed},
+    contract::{AccessRule, Endpoint, Keyed},
     error::{ApiError, Problem},
     identity::Caller,
+    messaging::OutboxMessage,
     store::{
         Mysql,
-        mysql::idempotency_keys::{self, Claim, Outcome},
+        mysql::{
+            KeyedWork, LOCK_WAIT_TIMEOUT,
+            idempotency_keys::{self, Begun},
+        },
     },
 };
 
+/// A request with an idempotency key.
+pub enum Once<T> {
+    /// The first with this key: here is the transaction for its work.
+    First(KeyedWork),
+    /// A repetition of one that is done: here is the reply to that.
+    Repeated(Reply<T>),
+}
+
 impl<E> Request<E>
 where
-    E: HttpEndpoint<Idempotency = Keyed, Access: AccessRule<Caller = Caller>>,
+    E: Endpoint<Idempotency = Keyed, Access: AccessRule<Caller = Caller>>,
 {
-    /// Answers a request that is sent twice with the reply to the first: `work` runs for one of them, and gets a claim with which
-    /// its transaction keeps the reply. Work that comes to nothing frees the key.
+    /// Begins the work of this request, or finds the reply to the one that it repeats. A repetition waits for the first request.
     ///
     /// # Errors
-    /// Those of `work`; [`Problem::RequestInProgress`] while another one is at it, [`Problem::IdempotencyKeyReused`] for another
-    /// request with this key; when the store does not answer.
-    pub async fn once<F>(&self, mysql: &Mysql, work: impl FnOnce(Claim) -> F) -> Result<Reply<E::Reply>, ApiError>
-    where
-        F: Future<Output = Result<String, ApiError>>,
-    {
-        let (user_id, key) = (self.caller.user_id, &self.idempotency_key);
-        let claim = match idempotency_keys::claim(mysql, &self.ambient, E::NAME, user_id, key).await? {
-            Outcome::Claimed(claim) => claim,
-            Outcome::Completed { status, body } => {
-                return Ok(Reply::json(body).status(status).header("idempotent-replayed", "true"));
+    /// [`Problem::RequestInProgress`] where the first one is still at work after [`LOCK_WAIT_TIMEOUT`],
+    /// [`Problem::IdempotencyKeyReused`] for another request with this key; when the store does not answer.
+    pub async fn begin(&self, mysql: &Mysql) -> Result<Once<E::Reply>, ApiError> {
+        let (user_id, key, now) = (self.caller.user_id, &self.idempotency_key, self.ambient.now());
+        match idempotency_keys::begin(mysql, E::NAME, user_id, key, now).await? {
+            Begun::First(work) => Ok(Once::First(work)),
+            Begun::Completed { status, body } => {
+                Ok(Once::Repeated(Reply::json(body).status(status).header("idempotent-replayed", "true")))
             }
-            Outcome::InProgress => return Err(Problem::RequestInProgress.into()),
-            Outcome::Reused => return Err(Problem::IdempotencyKeyReused.into()),
-        };
-        let result = work(claim.clone()).await;
-        if result.is_err() {
-            // A key that stays claimed is free again when its lease ends.
-            if let Err(error) = claim.release(mysql).await {
-                tracing::warn!(%error, "the idempotency key is not free yet");
-            }
+            Begun::InProgress => Err(ApiError::from(Problem::RequestInProgress).after(LOCK_WAIT_TIMEOUT)),
+            Begun::Reused => Err(Problem::IdempotencyKeyReused.into()),
         }
-        result.map(Reply::json)
+    }
+
+    /// Commits the work with this reply, which is kept for repetitions, and with the messages that must follow.
+    ///
+    /// # Errors
+    /// When the reply cannot be written as JSON, or the store does not answer.
+    pub async fn commit(
+        &self,
+        work: KeyedWork,
+        reply: &E::Reply,
+        messages: &[OutboxMessage],
+    ) -> Result<Reply<E::Reply>, ApiError> {
+        let json = serde_json::to_string(reply).map_err(ApiError::internal)?;
+        work.commit(E::STATUS, &json, messages).await?;
+        Ok(Reply::json(json))
     }
 }

@@ -3,6 +3,7 @@
 //! [`run`] opens what the declaration needs, then serves events until the environment ends. What an event is, and what a handler
 //! gets of it, depends on the declaration's kind: [`Http`], [`Consumer`], [`Task`] or [`Authorizer`]; [`Streaming`] is [`Http`] without a gateway.
 
+mod after_reply;
 mod authorizer;
 mod caller_context;
 mod consumer;
@@ -40,12 +41,14 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 pub use self::{
+    after_reply::AfterReply,
     authorizer::{Authorizer, Bearer, Decision},
     caller_context::CallerContext,
     consumer::{Consumer, ConsumerContract, Delivery},
     custom_resource::Deployment,
     endpoint::HttpEndpoint,
     http::Http,
+    idempotency::Once,
     reply::Reply,
     request::Request,
     stream::{Content, Output, Stopped, Streaming},
@@ -88,6 +91,7 @@ pub struct Invocation<F: Function> {
     pub event: Box<RawValue>,
     /// How long answering may take.
     pub time_left: Duration,
+    pub after_reply: AfterReply,
 }
 
 /// Turns a handler into the binary of a function.
@@ -189,15 +193,16 @@ where
     }));
     // Boxed, since otherwise a function that is not traced would link what continues the other way.
     let serving: LocalBoxFuture<'_, Result<(), lambda_runtime::Error>> = if <F::Kind as Serve<F, H, O>>::IS_TRACED {
-        let told = move |inner| FlushTraces { inner, traces: traces.clone(), ambient: ambient.clone() };
-        Box::pin(runtime.layer(layer_fn(told)).run_concurrent())
+        let layer = move |inner| FlushTraces { inner, traces: traces.clone(), ambient: ambient.clone() };
+        Box::pin(runtime.layer(layer_fn(layer)).run_concurrent())
     } else {
         Box::pin(runtime.run_concurrent())
     };
     serving.await
 }
 
-/// The runtime, which after each reply has the spans of it sent. The reply is with its client by then.
+/// The runtime, which after each reply does what the invocation has left to do ([`AfterReply`]), and then flushes its spans. The reply is
+/// with its client by then.
 #[derive(Clone)]
 struct FlushTraces<S> {
     inner: S,
@@ -221,7 +226,8 @@ where
         let (traces, ambient, deadline) = (self.traces.clone(), self.ambient.clone(), invocation.context.deadline);
         let replying = self.inner.call(invocation);
         Box::pin(async move {
-            let result = replying.await;
+            let time_left = || until(deadline, &ambient).saturating_sub(REPLY_RESERVE);
+            let result = AfterReply::scope(replying, time_left, &ambient).await;
             if let Some(traces) = traces {
                 traces.send(until(deadline, &ambient)).await;
             }
@@ -244,7 +250,8 @@ where
     let trace = Trace::of(None, context.xray_trace_id.as_deref(), &ambient);
     let time_left = until(context.deadline, &ambient).saturating_sub(REPLY_RESERVE);
     let invocation = RefCell::new(invocation(context, &trace));
-    let call = Invocation { needs, ambient, aws, trace, event: payload, time_left };
+    let after_reply = AfterReply::current();
+    let call = Invocation { needs, ambient, aws, trace, event: payload, time_left, after_reply };
     LOG_CONTEXT.scope(invocation, F::Kind::serve(call, handler)).await.map_err(Into::into)
 }
 

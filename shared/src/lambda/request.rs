@@ -1,6 +1,6 @@
 //! What a handler gets of an HTTP request: parsed, validated, and admitted.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, future::Future};
 
 use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, http::header};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -10,10 +10,10 @@ use serde::de::{
     value::{Error as ValueError, MapDeserializer},
 };
 
-use super::negotiation;
+use super::{AfterReply, negotiation};
 use crate::{
     ambient::Ambient,
-    contract::{AccessRule, Endpoint, FromBody, Idempotency, Precondition, payload, validate},
+    contract::{AccessRule, Endpoint, FromBody, Idempotency, Precondition, Presence, payload, validate},
     error::{ApiError, Problem},
     identity::{Caller, Client},
     telemetry::Trace,
@@ -39,6 +39,7 @@ pub struct Request<E: Endpoint> {
     pub ambient: Ambient,
     /// What follow-up messages continue.
     pub trace: Trace,
+    after_reply: AfterReply,
 }
 
 impl<E: Endpoint> Request<E> {
@@ -48,9 +49,14 @@ impl<E: Endpoint> Request<E> {
         caller: Option<Caller>,
         ambient: Ambient,
         trace: Trace,
+        after_reply: AfterReply,
     ) -> Result<Self, ApiError> {
         let caller = E::Access::admit(caller)?;
-        let bytes = if E::Body::REQUIRED { body(event)? } else { Cow::Borrowed(&[][..]) };
+        let bytes = match E::Body::PRESENCE {
+            Presence::None => Cow::Borrowed(&[][..]),
+            Presence::Optional if event.body.as_deref().unwrap_or_default().is_empty() => Cow::Borrowed(&[][..]),
+            Presence::Optional | Presence::Required => body(event)?,
+        };
         let header = |name: &str| event.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Ok(Self {
             caller,
@@ -66,7 +72,14 @@ impl<E: Endpoint> Request<E> {
             media_type: media_type::<E>(header("accept"))?,
             ambient,
             trace,
+            after_reply,
         })
+    }
+
+    /// Has work done that need not hold up the caller: when the reply has left, and before the environment may freeze. It is bounded by the
+    /// deadline; a failure is a log line and a metric, so it has to be work that is made up for elsewhere.
+    pub fn after_reply(&self, work: impl Future<Output = Result<(), ApiError>> + Send + 'static) {
+        self.after_reply.push(&self.trace, work);
     }
 }
 

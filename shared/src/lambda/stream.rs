@@ -274,7 +274,7 @@ where
         }
         None => None,
     };
-    let request = Request::<E>::read(event, caller, call.ambient, trace)?;
+    let request = Request::<E>::read(event, caller, call.ambient, trace, call.after_reply)?;
     let counted = http::count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
 
     let mut headers = HeaderMap::new();
@@ -439,6 +439,7 @@ mod tests {
             aws: resources.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
             time_left: Duration::from_millis(200),
+            after_reply: crate::lambda::AfterReply::default(),
         };
         let handler = async |_, _: Request<TestStream>| Ok(content.clone());
         <Streaming as Serve<TestStream, _, _>>::serve(call, handler).await.unwrap()

@@ -11,7 +11,12 @@ pub use self::{
     layout::Mail,
     ses::{Ses, SesError},
 };
-use crate::{email::EmailAddress, messaging::QueueContract, money::Money};
+use crate::{
+    email::EmailAddress,
+    messaging::{Incoming, QueueContract},
+    money::Money,
+    order::{CancelledBy, OrderCancelled, OrderEvent, OrderPlaced, OrderReturned},
+};
 
 /// Mail to users; consumed by `on-email`.
 pub struct EmailQueue;
@@ -20,7 +25,8 @@ impl QueueContract for EmailQueue {
     const NAME: &'static str = "email";
     const URL: &'static str = "SOUK_EMAIL_QUEUE_URL";
     const DEAD_LETTER_URL: &'static str = "SOUK_EMAIL_DEAD_LETTER_QUEUE_URL";
-    type Message = Email;
+    type Command = Email;
+    type Message = Incoming<OrderEvent, Email>;
 }
 
 /// A mail to a user, who is looked up when it is sent.
@@ -56,4 +62,30 @@ pub enum Content {
     PasswordChanged,
     /// The order was taken.
     OrderPlaced { order_id: Uuid, total: Money, items: u32 },
+    /// The order was cancelled by staff.
+    OrderCancelled { order_id: Uuid, reason: Option<String> },
+    /// Units of the order came back.
+    OrderReturned { order_id: Uuid, refund: Money, units: u32 },
+}
+
+impl Email {
+    /// The mail that an event calls for, if it does.
+    #[must_use]
+    pub fn of(event: OrderEvent) -> Option<Self> {
+        let (user_id, content) = match event {
+            OrderEvent::Placed(OrderPlaced { order_id, user_id, lines, total, .. }) => {
+                let items = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+                (user_id, Content::OrderPlaced { order_id, total, items })
+            }
+            OrderEvent::Cancelled(OrderCancelled { order_id, user_id, by: CancelledBy::Staff, reason, .. }) => {
+                (user_id, Content::OrderCancelled { order_id, reason })
+            }
+            OrderEvent::Returned(OrderReturned { order_id, user_id, lines, refund, .. }) => {
+                let units = lines.iter().map(|line| line.quantity).sum();
+                (user_id, Content::OrderReturned { order_id, refund, units })
+            }
+            OrderEvent::Cancelled(_) | OrderEvent::StatusChanged(_) => return None,
+        };
+        Some(Self { to: Recipient::User(user_id), content })
+    }
 }

@@ -64,6 +64,28 @@ impl Content {
                     ],
                 )
             }
+            Self::OrderCancelled { order_id, reason } => Mail::new(
+                format!("Your order {order_id} was cancelled"),
+                &[
+                    paragraph("We had to cancel your order."),
+                    Facts(
+                        [("Order", Some(order_id.to_string())), ("Reason", reason.clone())]
+                            .into_iter()
+                            .filter_map(|(label, fact)| Some((label, fact?)))
+                            .collect(),
+                    ),
+                ],
+            ),
+            Self::OrderReturned { order_id, refund, units } => {
+                let units = if *units == 1 { "1 unit".to_owned() } else { format!("{units} units") };
+                Mail::new(
+                    format!("Your return of order {order_id}"),
+                    &[
+                        paragraph(format!("We have received {units} of your order back.")),
+                        Facts(vec![("Order", order_id.to_string()), ("Refund", refund.to_string())]),
+                    ],
+                )
+            }
         }
     }
 
@@ -77,6 +99,8 @@ impl Content {
             Self::ResetPassword => "reset-password",
             Self::PasswordChanged => "password-changed",
             Self::OrderPlaced { .. } => "order-placed",
+            Self::OrderCancelled { .. } => "order-cancelled",
+            Self::OrderReturned { .. } => "order-returned",
         }
     }
 
@@ -90,6 +114,8 @@ impl Content {
             Self::LoginCode { challenge_id: Uuid::nil() },
             Self::ResetPassword,
             Self::PasswordChanged,
+            Self::OrderCancelled { order_id: Uuid::nil(), reason: Some("Damaged in the warehouse".to_owned()) },
+            Self::OrderReturned { order_id: Uuid::nil(), refund: total, units: 2 },
             Self::OrderPlaced { order_id: Uuid::nil(), total, items: 3 },
         ]
     }

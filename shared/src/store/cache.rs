@@ -67,6 +67,12 @@ impl Key {
     }
 }
 
+/// Keys of products, with the versions that they have after a change.
+#[must_use]
+pub fn product_keys(versions: &[(Uuid, u64)]) -> Vec<(Key, u64)> {
+    versions.iter().map(|(id, version)| (Key::product(*id), *version)).collect()
+}
+
 impl Key {
     /// The lock of the one reader that loads it (*single flight*). The braces keep both keys on one node of a cluster.
     fn load_lock(self) -> String {
@@ -187,23 +193,45 @@ async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
     Ok(LookUp::Missing)
 }
 
-/// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply.
-#[tracing::instrument(name = "cache.invalidate", skip_all)]
+/// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply: *read your own writes*.
 #[boxed]
 pub async fn invalidate(redis: &Redis, key: Key, version: u64) {
-    set_unless_newer(redis, key, version, &format!("t{version}\n"), TOMBSTONE_TTL).await;
+    invalidate_all(redis, &[(key, version)]).await;
+}
+
+/// As [`invalidate`], of several keys in one round trip.
+#[tracing::instrument(name = "cache.invalidate", skip_all)]
+#[boxed]
+pub async fn invalidate_all(redis: &Redis, keys: &[(Key, u64)]) {
+    if keys.is_empty() {
+        return;
+    }
+    let mut pipeline = redis::pipe();
+    for (key, version) in keys {
+        pipeline
+            .add_command(set_unless_newer_command(*key, *version, &format!("t{version}\n"), TOMBSTONE_TTL))
+            .ignore();
+    }
+    if let Err(error) = redis.send_idempotent::<()>(&pipeline).await {
+        tracing::warn!(%error, keys = keys.len(), "the cache keeps what it has until that expires");
+    }
 }
 
 async fn set_unless_newer(redis: &Redis, key: Key, version: u64, entry: &str, ttl: Duration) {
-    let mut command = redis::cmd("EVAL");
-    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.load_lock());
-    command.arg(version).arg(entry).arg(milliseconds(ttl));
+    let command = set_unless_newer_command(key, version, entry, ttl);
     if let Err(error) = redis.send_idempotent::<i64>(&command).await {
         tracing::warn!(%error, %key, "the cache keeps what it has until that expires");
     }
 }
 
-/// Lets somebody else ask the store.
+fn set_unless_newer_command(key: Key, version: u64, entry: &str, ttl: Duration) -> redis::Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.load_lock());
+    command.arg(version).arg(entry).arg(milliseconds(ttl));
+    command
+}
+
+/// Releases the load lock, so that another reader may ask the store.
 async fn release_load_lock(redis: &Redis, key: Key) {
     if let Err(error) = redis.send_idempotent::<i64>(redis::cmd("DEL").arg(key.load_lock())).await {
         tracing::warn!(%error, %key, "others wait for a moment in vain");

@@ -26,6 +26,9 @@ const FILES: &[(&str, &str)] = &[
     ("0004_orders_by_status", include_str!("../../../migrations/0004_orders_by_status.sql")),
     ("0005_reports", include_str!("../../../migrations/0005_reports.sql")),
     ("0006_reports_by_age", include_str!("../../../migrations/0006_reports_by_age.sql")),
+    ("0007_order_items_as_sold", include_str!("../../../migrations/0007_order_items_as_sold.sql")),
+    ("0008_order_cancellation", include_str!("../../../migrations/0008_order_cancellation.sql")),
+    ("0009_stock_that_returns", include_str!("../../../migrations/0009_stock_that_returns.sql")),
 ];
 
 /// How long one migration waits for another, in seconds: less than the function's time limit.

@@ -39,7 +39,10 @@ pub enum StoreError {
     /// It does not take the credentials: they were changed, or are wrong. Worth repeating, since the secret is then read again.
     #[error("{store} refuses the credentials: {cause}")]
     Refused { store: &'static str, cause: Cause },
-    /// Others were faster: a deadlock, a lock that was not freed in time. Worth repeating at once.
+    /// A lock was not freed in time. Worth repeating after a while.
+    #[error("{store} waited too long for a lock: {cause}")]
+    LockWaitTimeout { store: &'static str, cause: Cause },
+    /// A deadlock, which another transaction won. Worth repeating at once.
     #[error("{store} is contended: {cause}")]
     Contended { store: &'static str, cause: Cause },
     /// It answered, and not as it should have.
@@ -50,9 +53,10 @@ pub enum StoreError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Contended { .. } => {
+            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::LockWaitTimeout { .. } => {
                 Self::unavailable(error)
             }
+            StoreError::Contended { .. } => Self::contended(error),
             StoreError::Failed { .. } => Self::internal(error),
         }
     }

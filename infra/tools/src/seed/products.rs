@@ -49,12 +49,12 @@ pub async fn add(mysql: &Mysql, count: u32) -> Result<()> {
 
 /// The product with this number.
 fn product(number: u32) -> Product {
-    let (material, style, thing) = (word(&MATERIALS, number, 1), word(&STYLES, number, 12), word(&THINGS, number, 7));
+    let [material, style, thing] = words(number);
     let created_at = created_at(number);
     Product {
         id: id(number),
-        sku: format!("SOUK-{number:07}"),
-        name: format!("{style} {material} {thing}"),
+        sku: sku(number),
+        name: name(number),
         description: format!(
             "A {} {}, {} by hand.",
             material.to_lowercase(),
@@ -67,6 +67,19 @@ fn product(number: u32) -> Product {
         created_at,
         updated_at: created_at,
     }
+}
+
+fn words(number: u32) -> [&'static str; 3] {
+    [word(&MATERIALS, number, 1), word(&STYLES, number, 12), word(&THINGS, number, 7)]
+}
+
+pub(super) fn sku(number: u32) -> String {
+    format!("SOUK-{number:07}")
+}
+
+pub(super) fn name(number: u32) -> String {
+    let [material, style, thing] = words(number);
+    format!("{style} {material} {thing}")
 }
 
 pub(super) fn id(number: u32) -> Uuid {

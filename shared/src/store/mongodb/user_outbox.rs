@@ -1,7 +1,7 @@
 //! The `outbox` array of user documents: messages that must follow a write to MongoDB are part of that write.
 //!
-//! The same states as [`super::outbox`]: whoever wrote sends at once, the relay sends the rest, an entry is leased by moving
-//! `availableAt` ahead. A sent entry is pulled, since a document has to stay small.
+//! The same states as [`crate::store::mysql::outbox`]: the function that wrote sends after its reply, the relay sends the rest, an
+//! entry is leased by moving `availableAt` ahead. A sent entry is pulled, since a document has to stay small.
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -13,12 +13,12 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{from_bson_id, from_bson_time, to_bson_id, to_bson_time};
-use crate::{boxed, email::EmailAddress, messaging::OutboxMessage};
+use crate::{email::EmailAddress, messaging::OutboxMessage};
 use crate::{
     messaging::Claimed,
     store::{
         Mongodb, StoreError,
-        outbox::{LEASE, Outbox, Waiting, shortened},
+        outbox::{LEASE, MarkSent, Outbox, Waiting, shortened},
     },
 };
 
@@ -45,7 +45,7 @@ struct Entry {
 pub(super) fn entry(message: &OutboxMessage, now: OffsetDateTime) -> Document {
     doc! {
         "id": to_bson_id(message.id),
-        "queue": message.queue,
+        "queue": message.destination,
         "envelope": &message.envelope,
         "attempts": 1,
         "availableAt": to_bson_time(now + LEASE),
@@ -53,28 +53,44 @@ pub(super) fn entry(message: &OutboxMessage, now: OffsetDateTime) -> Document {
     }
 }
 
-/// Whose message it is.
-#[derive(Clone, Copy)]
-pub enum Holder<'a> {
+/// Whose messages they are.
+#[derive(Clone)]
+pub enum Holder {
     User(Uuid),
-    /// Whoever has this address.
-    Address(&'a EmailAddress),
+    /// The user with this address.
+    Address(EmailAddress),
 }
 
-/// Removes the entry of a user's message that was sent right after its write.
-///
-/// # Errors
-/// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
-#[tracing::instrument(name = "user_outbox.mark_sent_now", skip_all)]
-#[boxed]
-pub async fn mark_sent_now<'a>(mongodb: &'a Mongodb, holder: Holder<'a>, id: Uuid) -> Result<(), StoreError> {
-    let filter = match holder {
-        Holder::User(id) => doc! { "_id": to_bson_id(id) },
-        Holder::Address(email) => doc! { "emailKey": email.key() },
-    };
-    let change = doc! { "$pull": { "outbox": held(id, id) } };
-    users(mongodb).await?.update_one(filter, change).await?;
-    Ok(())
+/// The outbox of one user, for messages that are sent right after their write.
+pub struct UserOutbox {
+    pub mongodb: Mongodb,
+    pub holder: Holder,
+}
+
+impl MarkSent for UserOutbox {
+    #[tracing::instrument(name = "user_outbox.mark_sent_of_user", skip_all)]
+    async fn mark_sent(&self, lease: Uuid, ids: &[Uuid], _: OffsetDateTime) -> Result<(), StoreError> {
+        let filter = match &self.holder {
+            Holder::User(id) => doc! { "_id": to_bson_id(*id) },
+            Holder::Address(email) => doc! { "emailKey": email.key() },
+        };
+        let ids: Vec<_> = ids.iter().copied().map(to_bson_id).collect();
+        let sent = doc! { "id": { "$in": ids }, "lockedBy": to_bson_id(lease) };
+        users(&self.mongodb).await?.update_one(filter, doc! { "$pull": { "outbox": sent } }).await?;
+        Ok(())
+    }
+}
+
+impl MarkSent for Mongodb {
+    #[tracing::instrument(name = "user_outbox.mark_sent", skip_all)]
+    async fn mark_sent(&self, lease: Uuid, ids: &[Uuid], _: OffsetDateTime) -> Result<(), StoreError> {
+        for id in ids {
+            let held = held(*id, lease);
+            let change = doc! { "$pull": { "outbox": held.clone() } };
+            users(self).await?.update_one(doc! { "outbox": { "$elemMatch": held } }, change).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Outbox for Mongodb {
@@ -102,7 +118,7 @@ impl Outbox for Mongodb {
                 if users.update_one(filter, lease).await?.modified_count == 1 {
                     claimed.push(Claimed {
                         id: from_bson_id(entry.id),
-                        queue: entry.queue,
+                        destination: entry.queue,
                         envelope: entry.envelope,
                         attempts: entry.attempts.unsigned_abs() + 1,
                     });
@@ -110,16 +126,6 @@ impl Outbox for Mongodb {
             }
         }
         Ok(claimed)
-    }
-
-    #[tracing::instrument(name = "user_outbox.mark_sent", skip_all)]
-    async fn mark_sent(&self, worker: Uuid, ids: &[Uuid], _: OffsetDateTime) -> Result<(), StoreError> {
-        for id in ids {
-            let held = held(*id, worker);
-            let change = doc! { "$pull": { "outbox": held.clone() } };
-            users(self).await?.update_one(doc! { "outbox": { "$elemMatch": held } }, change).await?;
-        }
-        Ok(())
     }
 
     #[tracing::instrument(name = "user_outbox.mark_failed", skip_all)]
@@ -150,7 +156,7 @@ impl Outbox for Mongodb {
             let (id, available_at) = (from_bson_id(entry.id), from_bson_time(entry.available_at));
             Waiting {
                 id,
-                queue: entry.queue,
+                destination: entry.queue,
                 attempts: entry.attempts.unsigned_abs(),
                 created_at: written_at(id).unwrap_or(available_at),
                 available_at,

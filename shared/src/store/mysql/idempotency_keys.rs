@@ -1,165 +1,146 @@
 //! The `idempotency_keys` table: a request that is sent twice happens once.
 //!
 //! ```text
-//! absent ── claim ──▶ in progress {payload hash, lease, fencing token} ── complete ──▶ completed {status, body}
-//!    ▲                   │        │
-//!    └──── release ──────┘        └── lease expired: claimed by the next one, with a token of its own
+//! absent ── begin: INSERT ──▶ in the transaction of the work ── commit ──▶ completed {payload hash, status, body}
+//!    ▲                                │
+//!    └── rollback, or the process dies┘
 //! ```
 //!
-//! Completing happens in the transaction of the work itself, and only with the token of the claim: a late writer changes nothing.
+//! The key's row is part of the work's own transaction: no lease, no fencing token, nothing to release. A second request with the key
+//! waits at the primary key until the first has committed or is gone, at most as long as [`super::LOCK_WAIT_TIMEOUT`].
 
 use sqlx::{MySqlConnection, Row};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::store::{Mysql, StoreError};
-use crate::{ambient::Ambient, boxed, contract::IdempotencyKey};
-
-/// How long a request is believed to be at work; longer than any function's timeout.
-const LEASE: Duration = Duration::seconds(60);
+use super::unit_of_work::{KeyedWork, UnitOfWork};
+use crate::{
+    boxed,
+    contract::IdempotencyKey,
+    store::{Mysql, StoreError},
+};
 
 /// How long a reply is kept for repetitions.
 const RETENTION: Duration = Duration::days(7);
 
-/// A request that holds its key and may do the work.
-#[derive(Clone, Debug)]
-pub struct Claim {
+/// Names a row.
+pub(super) struct KeyRow {
     user_id: Uuid,
     key: String,
-    token: Uuid,
 }
 
-/// What came of asking for a key.
-pub enum Outcome {
-    /// The work is yours.
-    Claimed(Claim),
+/// What came of beginning work under a key.
+pub enum Begun {
+    /// It is the first with this key: here is its transaction.
+    First(KeyedWork),
     /// It is done; this was the reply.
     Completed { status: u16, body: String },
-    /// Another request with this key is at work.
+    /// The first request with this key is still at work.
     InProgress,
-    /// The key belongs to a request with another payload.
+    /// The key belongs to a request with another payload, or to another endpoint.
     Reused,
 }
 
-/// Claims the key for this request.
+/// Begins a unit of work, whose first change is the key.
 ///
 /// # Errors
-/// When the store does not answer.
-#[tracing::instrument(name = "idempotency.claim", skip_all)]
+/// When the store does not answer; [`StoreError::Contended`] where the first request came to nothing and another one was faster to
+/// follow it.
+#[tracing::instrument(name = "idempotency_keys.begin", skip_all)]
 #[boxed]
-pub async fn claim(
+pub async fn begin(
     mysql: &Mysql,
-    ambient: &Ambient,
     endpoint: &str,
     user_id: Uuid,
     key: &IdempotencyKey,
-) -> Result<Outcome, StoreError> {
-    let now = ambient.now();
-    let claim = Claim { user_id, key: key.as_str().to_owned(), token: ambient.id() };
+    now: OffsetDateTime,
+) -> Result<Begun, StoreError> {
+    let mut work = UnitOfWork::begin(mysql, now).await?;
+    let row = KeyRow { user_id, key: key.as_str().to_owned() };
+    // Nothing is read before this: a snapshot that is older than the first request's commit would not have its reply.
     let inserted = sqlx::query(
-        "INSERT IGNORE INTO idempotency_keys \
-         (user_id, idempotency_key, endpoint, payload_hash, fencing_token, leased_until, created_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO idempotency_keys (user_id, idempotency_key, endpoint, payload_hash, created_at) VALUES (?, ?, ?, ?, ?)",
     )
-    .bind(user_id)
-    .bind(key.as_str())
+    .bind(row.user_id)
+    .bind(&row.key)
     .bind(endpoint)
     .bind(key.payload_hash())
-    .bind(claim.token)
-    .bind(now + LEASE)
     .bind(now)
-    .execute(&mut *mysql.connection().await?)
-    .await?;
-    if inserted.rows_affected() == 1 {
-        return Ok(Outcome::Claimed(claim));
+    .execute(work.connection())
+    .await;
+    match inserted {
+        Ok(_) => Ok(Begun::First(KeyedWork::new(work, row))),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            existing(work, endpoint, &row, key.payload_hash()).await
+        }
+        Err(error) => match error.into() {
+            StoreError::LockWaitTimeout { .. } => Ok(Begun::InProgress),
+            error => Err(error),
+        },
     }
-    existing(mysql, endpoint, key, claim, now).await
 }
 
-/// What to do about a key that is there already.
+/// What a key that is there already says of this request.
 async fn existing(
-    mysql: &Mysql,
+    mut work: UnitOfWork,
     endpoint: &str,
-    key: &IdempotencyKey,
-    claim: Claim,
-    now: OffsetDateTime,
-) -> Result<Outcome, StoreError> {
-    let row = sqlx::query(
-        "SELECT endpoint, payload_hash, status, body FROM idempotency_keys WHERE user_id = ? AND idempotency_key = ?",
+    row: &KeyRow,
+    payload_hash: &[u8],
+) -> Result<Begun, StoreError> {
+    let found = sqlx::query(
+        "SELECT endpoint, payload_hash, status, body, leased_until FROM idempotency_keys \
+         WHERE user_id = ? AND idempotency_key = ?",
     )
-    .bind(claim.user_id)
-    .bind(&claim.key)
-    .fetch_optional(&mut *mysql.connection().await?)
+    .bind(row.user_id)
+    .bind(&row.key)
+    .fetch_optional(work.connection())
     .await?;
-    // Released between the two statements: the client's next try will find it free.
-    let Some(row) = row else { return Ok(Outcome::InProgress) };
-    let same_payload = row.try_get::<&[u8], _>("payload_hash")? == key.payload_hash();
-    if !same_payload || row.try_get::<&str, _>("endpoint")? != endpoint {
-        return Ok(Outcome::Reused);
+    // Purged between the two statements: the next try finds it free.
+    let Some(found) = found else { return Ok(Begun::InProgress) };
+    let is_same = found.try_get::<&[u8], _>("payload_hash")? == payload_hash;
+    if !is_same || found.try_get::<&str, _>("endpoint")? != endpoint {
+        return Ok(Begun::Reused);
     }
-    if let (Some(status), Some(body)) = (row.try_get("status")?, row.try_get("body")?) {
-        return Ok(Outcome::Completed { status, body });
+    if let (Some(status), Some(body)) = (found.try_get("status")?, found.try_get("body")?) {
+        return Ok(Begun::Completed { status, body });
     }
-    let taken_over = sqlx::query(
-        "UPDATE idempotency_keys SET fencing_token = ?, leased_until = ? \
-         WHERE user_id = ? AND idempotency_key = ? AND status IS NULL AND leased_until < ?",
-    )
-    .bind(claim.token)
-    .bind(now + LEASE)
-    .bind(claim.user_id)
-    .bind(&claim.key)
-    .bind(now)
-    .execute(&mut *mysql.connection().await?)
-    .await?;
-    Ok(if taken_over.rows_affected() == 1 { Outcome::Claimed(claim) } else { Outcome::InProgress })
+    // The release before committed keys before their work, with a lease. One whose process died is free when that is over.
+    if found.try_get::<Option<OffsetDateTime>, _>("leased_until")?.is_some_and(|until| until < work.now()) {
+        sqlx::query("DELETE FROM idempotency_keys WHERE user_id = ? AND idempotency_key = ? AND status IS NULL")
+            .bind(row.user_id)
+            .bind(&row.key)
+            .execute(work.connection())
+            .await?;
+        work.commit(&[]).await?;
+    }
+    Ok(Begun::InProgress)
 }
 
-/// Deletes some of the keys that are older than anybody repeats a request.
+/// Keeps the reply, in the transaction of the work.
+#[tracing::instrument(name = "idempotency_keys.complete", skip_all)]
+#[boxed]
+pub(super) async fn complete(
+    connection: &mut MySqlConnection,
+    row: &KeyRow,
+    status: u16,
+    body: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE idempotency_keys SET status = ?, body = ? WHERE user_id = ? AND idempotency_key = ?")
+        .bind(status)
+        .bind(body)
+        .bind(row.user_id)
+        .bind(&row.key)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Deletes some of the keys that are past their retention.
 ///
 /// # Errors
 /// When the store does not answer.
-#[tracing::instrument(name = "idempotency.purge", skip_all)]
+#[tracing::instrument(name = "idempotency_keys.purge", skip_all)]
 #[boxed]
 pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     mysql.purge("DELETE FROM idempotency_keys WHERE created_at < ? LIMIT 1000", now - RETENTION).await
-}
-
-impl Claim {
-    /// Keeps the reply, in the transaction of the work. Whether the claim was still held: if not, roll back.
-    #[boxed]
-    pub(super) async fn complete(
-        &self,
-        connection: &mut MySqlConnection,
-        status: u16,
-        body: &str,
-    ) -> Result<bool, sqlx::Error> {
-        let result = sqlx::query(
-            "UPDATE idempotency_keys SET status = ?, body = ?, fencing_token = NULL, leased_until = NULL \
-             WHERE user_id = ? AND idempotency_key = ? AND fencing_token = ?",
-        )
-        .bind(status)
-        .bind(body)
-        .bind(self.user_id)
-        .bind(&self.key)
-        .bind(self.token)
-        .execute(connection)
-        .await?;
-        Ok(result.rows_affected() == 1)
-    }
-
-    /// Frees the key after work that came to nothing, so that it can be tried again at once.
-    ///
-    /// # Errors
-    /// When the store does not answer. The key is then free when its lease ends.
-    #[tracing::instrument(name = "idempotency.release", skip_all)]
-    #[boxed]
-    pub async fn release(&self, mysql: &Mysql) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM idempotency_keys WHERE user_id = ? AND idempotency_key = ? AND fencing_token = ?")
-            .bind(self.user_id)
-            .bind(&self.key)
-            .bind(self.token)
-            .execute(&mut *mysql.connection().await?)
-            .await?;
-        Ok(())
-    }
 }

@@ -11,6 +11,7 @@ pub mod products;
 pub mod reports;
 pub mod sample_orders;
 pub mod stock_adjustments;
+mod unit_of_work;
 
 use crate::money::Currency;
 use sqlx::{Row, mysql::MySqlRow};
@@ -24,8 +25,12 @@ use sqlx::{
 };
 use time::OffsetDateTime;
 
-pub use self::admin::MysqlAdmin;
+pub use self::{
+    admin::MysqlAdmin,
+    unit_of_work::{KeyedWork, UnitOfWork},
+};
 use super::{StoreError, TRUSTED_IDLE, renewable::Renewable};
+use crate::error::ApiError;
 use crate::{
     ambient::Ambient,
     boxed,
@@ -37,6 +42,10 @@ use crate::{
 const STORE: &str = "MySQL";
 /// How long a request waits for a connection before it answers 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a statement waits for a row that another transaction has locked. The server's default is 50 s, longer than any request lasts.
+pub const LOCK_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many prepared statements a connection keeps: those of an order are as many as orders have numbers of lines.
+const STATEMENT_CACHE: usize = 256;
 /// How often a transaction is tried when others are in the way.
 const MAX_ATTEMPTS: u32 = 6;
 
@@ -67,7 +76,8 @@ impl Resource for Mysql {
                 .set_names(false)
                 .pipes_as_concat(false)
                 .no_engine_substitution(false)
-                .timezone(None),
+                .timezone(None)
+                .statement_cache_capacity(STATEMENT_CACHE),
             secret: Secret::new(&context.aws, environment::required("SOUK_MYSQL_SECRET")?),
             login: Arc::default(),
         })
@@ -94,6 +104,14 @@ impl Mysql {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .test_before_acquire(false)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // The server enforces it: a client that is gone could not.
+                    let set = format!("SET SESSION innodb_lock_wait_timeout = {}", LOCK_WAIT_TIMEOUT.as_secs());
+                    sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(connection).await?;
+                    Ok(())
+                })
+            })
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
                     if metadata.idle_for > TRUSTED_IDLE {
@@ -174,7 +192,7 @@ impl Credentials {
     }
 }
 
-/// Runs a transaction again, a bounded number of times with a growing random pause, while others are in its way.
+/// Runs a transaction again after a deadlock, a bounded number of times, with exponential backoff and full jitter.
 ///
 /// # Errors
 /// Those of the transaction; [`StoreError::Contended`] when the attempts are used up.
@@ -200,6 +218,12 @@ pub trait Contention {
     fn is_contention(&self) -> bool;
 }
 
+impl Contention for ApiError {
+    fn is_contention(&self) -> bool {
+        Self::is_contention(self)
+    }
+}
+
 impl Contention for StoreError {
     fn is_contention(&self) -> bool {
         matches!(self, Self::Contended { .. })
@@ -223,8 +247,9 @@ impl From<sqlx::Error> for StoreError {
             error.as_database_error().and_then(|error| error.try_downcast_ref()).map(MySqlDatabaseError::number);
         let (store, cause) = (STORE, Box::new(error));
         match (&*cause, number) {
-            // Lock wait timeout, deadlock.
-            (_, Some(1205 | 1213)) => Self::Contended { store, cause },
+            (_, Some(1205)) => Self::LockWaitTimeout { store, cause },
+            // Deadlock.
+            (_, Some(1213)) => Self::Contended { store, cause },
             // Access denied: to RDS Proxy too, which clients log in to with the same secret.
             (_, Some(1045)) => Self::Refused { store, cause },
             // Too many connections, shutting down, read-only (a failover), too many connections of a user; the query or the

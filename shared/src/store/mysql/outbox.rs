@@ -10,14 +10,14 @@ use crate::{
     messaging::{Claimed, OutboxMessage},
     store::{
         StoreError,
-        outbox::{LEASE, Outbox, Waiting, shortened},
+        outbox::{LEASE, MarkSent, Outbox, Waiting, lease_of, shortened},
     },
 };
 
 /// How long a sent row is kept, to be looked at.
 const RETENTION: Duration = Duration::days(7);
 
-/// Adds messages to the transaction, each leased to the caller, who sends it right after the commit.
+/// Adds messages to the transaction, leased to the caller as [`lease_of`] names it, which sends them right after the reply.
 #[tracing::instrument(name = "outbox.insert", skip_all)]
 #[boxed]
 pub(super) async fn insert(
@@ -25,31 +25,35 @@ pub(super) async fn insert(
     messages: &[OutboxMessage],
     now: OffsetDateTime,
 ) -> Result<(), sqlx::Error> {
-    if messages.is_empty() {
-        return Ok(());
-    }
+    let Some(lease) = lease_of(messages) else { return Ok(()) };
     let mut query =
         QueryBuilder::new("INSERT INTO outbox (id, queue, envelope, attempts, available_at, locked_by, created_at) ");
     query.push_values(messages, |mut row, message| {
         row.push_bind(message.id)
-            .push_bind(message.queue)
+            .push_bind(message.destination)
             .push_bind(&message.envelope)
             .push_bind(1)
             .push_bind(now + LEASE)
-            .push_bind(message.id)
+            .push_bind(lease)
             .push_bind(now);
     });
     query.build().execute(connection).await?;
     Ok(())
 }
 
-/// Notes that the message left right after its commit.
-///
-/// # Errors
-/// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
-#[boxed]
-pub async fn mark_sent(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
-    mysql.mark_sent(id, &[id], now).await
+impl MarkSent for Mysql {
+    #[tracing::instrument(name = "outbox.mark_sent", skip_all)]
+    async fn mark_sent(&self, lease: Uuid, ids: &[Uuid], now: OffsetDateTime) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let mut update = QueryBuilder::new("UPDATE outbox SET locked_by = NULL, last_error = NULL, sent_at = ");
+        update.push_bind(now);
+        push_ids(&mut update, ids.iter().copied());
+        update.push(" AND sent_at IS NULL AND locked_by = ").push_bind(lease);
+        update.build().execute(&mut *self.connection().await?).await?;
+        Ok(())
+    }
 }
 
 impl Outbox for Mysql {
@@ -69,7 +73,7 @@ impl Outbox for Mysql {
             let attempts: u32 = row.try_get("attempts")?;
             claimed.push(Claimed {
                 id: row.try_get("id")?,
-                queue: row.try_get("queue")?,
+                destination: row.try_get("queue")?,
                 envelope: row.try_get("envelope")?,
                 attempts: attempts + 1,
             });
@@ -82,19 +86,6 @@ impl Outbox for Mysql {
         }
         transaction.commit().await?;
         Ok(claimed)
-    }
-
-    #[tracing::instrument(name = "outbox.mark_sent", skip_all)]
-    async fn mark_sent(&self, worker: Uuid, ids: &[Uuid], now: OffsetDateTime) -> Result<(), StoreError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let mut update = QueryBuilder::new("UPDATE outbox SET locked_by = NULL, last_error = NULL, sent_at = ");
-        update.push_bind(now);
-        push_ids(&mut update, ids.iter().copied());
-        update.push(" AND sent_at IS NULL AND locked_by = ").push_bind(worker);
-        update.build().execute(&mut *self.connection().await?).await?;
-        Ok(())
     }
 
     #[tracing::instrument(name = "outbox.mark_failed", skip_all)]
@@ -130,7 +121,7 @@ impl Outbox for Mysql {
         for row in &rows {
             waiting.push(Waiting {
                 id: row.try_get("id")?,
-                queue: row.try_get("queue")?,
+                destination: row.try_get("queue")?,
                 attempts: row.try_get("attempts")?,
                 created_at: row.try_get("created_at")?,
                 available_at: row.try_get("available_at")?,

@@ -8,8 +8,10 @@ use super::currency;
 use crate::store::{Mysql, StoreError};
 use crate::{boxed, money::Money, order::Offer};
 
-/// The most units of a product.
+/// The most units of a product that can be put on sale.
 pub const MAX_STOCK: u32 = 1_000_000_000;
+/// The most units of a product with those that come back from orders: the constraint `products_stock_fits`.
+const MAX_RETURNED_STOCK: u32 = 4_000_000_000;
 /// What [`product`] reads.
 pub(super) const COLUMNS: &str =
     "id, sku, name, description, price_minor, currency, stock, version, created_at, updated_at";
@@ -188,17 +190,13 @@ pub async fn delete(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<Opti
     Ok(Some(version))
 }
 
-/// What an order needs to know of a product, read under a lock that lasts as long as the transaction.
-pub(super) struct Locked {
-    pub offer: Offer,
-    pub version: u64,
-}
-
-/// Locks the products in the order of their ids: whoever locks several does it in this order, so that nobody waits in a circle.
+/// Locks the products in the order of their ids, as every transaction does, so that there is no cycle of waits. Each as it is offered,
+/// and its version.
 #[tracing::instrument(name = "products.lock", skip_all)]
 #[boxed]
-pub(super) async fn lock(connection: &mut MySqlConnection, ids: &[Uuid]) -> Result<Vec<Locked>, sqlx::Error> {
-    let mut query = QueryBuilder::new("SELECT id, price_minor, currency, stock, version FROM products WHERE id IN (");
+pub(super) async fn lock(connection: &mut MySqlConnection, ids: &[Uuid]) -> Result<Vec<(Offer, u64)>, sqlx::Error> {
+    let mut query =
+        QueryBuilder::new("SELECT id, sku, name, price_minor, currency, stock, version FROM products WHERE id IN (");
     let mut list = query.separated(", ");
     for id in ids {
         list.push_bind(*id);
@@ -207,49 +205,74 @@ pub(super) async fn lock(connection: &mut MySqlConnection, ids: &[Uuid]) -> Resu
     let rows = query.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
-            let offer = Offer { product_id: row.try_get("id")?, price: price(row)?, stock: row.try_get("stock")? };
-            Ok(Locked { offer, version: row.try_get("version")? })
+            let offer = Offer {
+                product_id: row.try_get("id")?,
+                sku: row.try_get("sku")?,
+                name: row.try_get("name")?,
+                price: price(row)?,
+                stock: row.try_get("stock")?,
+            };
+            Ok((offer, row.try_get("version")?))
         })
         .collect()
 }
 
-/// Takes units out of the stock, unless there are fewer. Whether it did.
+/// Takes units of locked products out of the stock, in one statement; `false` if there were fewer of any.
 #[tracing::instrument(name = "products.take", skip_all)]
 #[boxed]
 pub(super) async fn take(
     connection: &mut MySqlConnection,
-    id: Uuid,
-    quantity: u32,
+    units: &[(Uuid, u32)],
     now: OffsetDateTime,
 ) -> Result<bool, sqlx::Error> {
-    let result = sqlx::query(
-        "UPDATE products SET stock = stock - ?, version = version + 1, updated_at = ? WHERE id = ? AND stock >= ?",
-    )
-    .bind(quantity)
-    .bind(now)
-    .bind(id)
-    .bind(quantity)
-    .execute(connection)
-    .await?;
-    Ok(result.rows_affected() == 1)
+    let mut query = QueryBuilder::new("UPDATE products SET stock = stock - ");
+    push_units(&mut query, units);
+    query.push(", version = version + 1, updated_at = ").push_bind(now);
+    push_ids(&mut query, units);
+    query.push(" AND stock >= ");
+    push_units(&mut query, units);
+    Ok(query.build().execute(connection).await?.rows_affected() == units.len() as u64)
 }
 
-/// Puts units back that were taken, deleted product or not; returns the row's version.
+/// Puts units back that were taken, deleted product or not, in one statement; returns the versions that the products then have. It
+/// always works: what no longer fits on the shelf ([`MAX_RETURNED_STOCK`]) is written off.
 #[tracing::instrument(name = "products.put_back", skip_all)]
 #[boxed]
 pub(super) async fn put_back(
     connection: &mut MySqlConnection,
-    id: Uuid,
-    quantity: u32,
+    units: &[(Uuid, u32)],
     now: OffsetDateTime,
-) -> Result<u64, sqlx::Error> {
-    sqlx::query("UPDATE products SET stock = stock + ?, version = version + 1, updated_at = ? WHERE id = ?")
-        .bind(quantity)
-        .bind(now)
-        .bind(id)
-        .execute(&mut *connection)
-        .await?;
-    sqlx::query("SELECT version FROM products WHERE id = ?").bind(id).fetch_one(connection).await?.try_get("version")
+) -> Result<Vec<(Uuid, u64)>, sqlx::Error> {
+    // In the order of their ids, as every transaction locks products.
+    let mut query = QueryBuilder::new("SELECT id, version FROM products");
+    push_ids(&mut query, units);
+    query.push(" ORDER BY id FOR UPDATE");
+    let rows = query.build().fetch_all(&mut *connection).await?;
+    let mut query = QueryBuilder::new("UPDATE products SET stock = LEAST(stock + ");
+    push_units(&mut query, units);
+    query.push(", ").push_bind(MAX_RETURNED_STOCK);
+    query.push("), version = version + 1, updated_at = ").push_bind(now);
+    push_ids(&mut query, units);
+    query.build().execute(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get("id")?, row.try_get::<u64, _>("version")? + 1))).collect()
+}
+
+/// The units of each product, as an expression.
+fn push_units(query: &mut QueryBuilder<MySql>, units: &[(Uuid, u32)]) {
+    query.push("CASE id");
+    for (id, quantity) in units {
+        query.push(" WHEN ").push_bind(*id).push(" THEN ").push_bind(*quantity);
+    }
+    query.push(" END");
+}
+
+fn push_ids(query: &mut QueryBuilder<MySql>, units: &[(Uuid, u32)]) {
+    query.push(" WHERE id IN (");
+    let mut list = query.separated(", ");
+    for (id, _) in units {
+        list.push_bind(*id);
+    }
+    query.push(")");
 }
 
 /// Says how many units there are of a product that is locked.

@@ -17,11 +17,10 @@ use sqlx::{MySql, QueryBuilder, Row, Transaction, mysql::MySqlRow};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{Contention, idempotency_keys::Claim, orders};
+use super::{UnitOfWork, orders};
 use crate::store::{Mysql, StoreError, outbox};
 use crate::{
     boxed,
-    messaging::OutboxMessage,
     money::Money,
     report::{Chunk, Sale, SoldItem},
 };
@@ -108,45 +107,13 @@ impl NewReport {
     }
 }
 
-/// Why a report was not taken on. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// Somebody else took the idempotency key over, because this request took longer than its lease.
-    #[error("the idempotency key was taken over")]
-    LeaseLost,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for RequestError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-impl Contention for RequestError {
-    fn is_contention(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_contention())
-    }
-}
-
-/// Takes a report on: its row, its message and the idempotency record change together, or not at all.
-///
-/// `status` and `reply` are kept for repetitions.
+/// Takes a report on.
 ///
 /// # Errors
-/// See [`RequestError`]; both of them have rolled everything back.
-#[tracing::instrument(name = "reports.request", skip_all)]
+/// When the store does not answer.
+#[tracing::instrument(name = "reports.insert", skip_all)]
 #[boxed]
-pub async fn request(
-    mysql: &Mysql,
-    new: &NewReport,
-    claim: &Claim,
-    status: u16,
-    reply: &str,
-    message: &OutboxMessage,
-) -> Result<(), RequestError> {
-    let mut transaction = mysql.begin().await?;
+pub async fn insert<'a>(work: &'a mut UnitOfWork, new: &'a NewReport) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO reports (id, user_id, from_time, to_time, status, created_at) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(new.id)
         .bind(new.user_id)
@@ -154,13 +121,8 @@ pub async fn request(
         .bind(new.to)
         .bind(Status::Queued.as_str())
         .bind(new.now)
-        .execute(&mut *transaction)
+        .execute(work.connection())
         .await?;
-    super::outbox::insert(&mut transaction, std::slice::from_ref(message), new.now).await?;
-    if !claim.complete(&mut transaction, status, reply).await? {
-        return Err(RequestError::LeaseLost);
-    }
-    transaction.commit().await?;
     Ok(())
 }
 
@@ -221,12 +183,15 @@ pub struct Job {
 #[boxed]
 pub async fn start(mysql: &Mysql, id: Uuid, token: Uuid, now: OffsetDateTime) -> Result<Started, StoreError> {
     let started = sqlx::query(
-        "UPDATE reports SET status = 'running', fencing_token = ?, leased_until = ? \
-         WHERE id = ? AND (status = 'queued' OR (status = 'running' AND leased_until < ?))",
+        "UPDATE reports SET status = ?, fencing_token = ?, leased_until = ? \
+         WHERE id = ? AND (status = ? OR (status = ? AND leased_until < ?))",
     )
+    .bind(Status::Running.as_str())
     .bind(token)
     .bind(now + LEASE)
     .bind(id)
+    .bind(Status::Queued.as_str())
+    .bind(Status::Running.as_str())
     .bind(now)
     .execute(&mut *mysql.connection().await?)
     .await?;
@@ -245,12 +210,15 @@ pub async fn start(mysql: &Mysql, id: Uuid, token: Uuid, now: OffsetDateTime) ->
 #[boxed]
 pub async fn fail_abandoned(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
     let failed = sqlx::query(
-        "UPDATE reports SET status = 'failed', failure = ?, finished_at = ?, fencing_token = NULL, leased_until = NULL \
-         WHERE created_at < ? AND status IN ('queued', 'running') AND (leased_until IS NULL OR leased_until < ?)",
+        "UPDATE reports SET status = ?, failure = ?, finished_at = ?, fencing_token = NULL, leased_until = NULL \
+         WHERE created_at < ? AND status IN (?, ?) AND (leased_until IS NULL OR leased_until < ?)",
     )
+    .bind(Status::Failed.as_str())
     .bind(ABANDONED_FAILURE)
     .bind(now)
     .bind(now - ABANDONED_AFTER)
+    .bind(Status::Queued.as_str())
+    .bind(Status::Running.as_str())
     .bind(now)
     .execute(&mut *mysql.connection().await?)
     .await?;
@@ -298,13 +266,14 @@ impl Job {
     ) -> Result<bool, StoreError> {
         let ended = sqlx::query(
             "UPDATE reports SET status = ?, result = ?, failure = ?, finished_at = ?, fencing_token = NULL, \
-             leased_until = NULL WHERE id = ? AND status = 'running' AND fencing_token = ?",
+             leased_until = NULL WHERE id = ? AND status = ? AND fencing_token = ?",
         )
         .bind(status.as_str())
         .bind(result)
         .bind(failure)
         .bind(now)
         .bind(self.id)
+        .bind(Status::Running.as_str())
         .bind(self.token)
         .execute(&mut *mysql.connection().await?)
         .await?;
@@ -319,10 +288,12 @@ impl Job {
     #[boxed]
     pub async fn release(&self, mysql: &Mysql) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE reports SET status = 'queued', fencing_token = NULL, leased_until = NULL \
-             WHERE id = ? AND status = 'running' AND fencing_token = ?",
+            "UPDATE reports SET status = ?, fencing_token = NULL, leased_until = NULL \
+             WHERE id = ? AND status = ? AND fencing_token = ?",
         )
+        .bind(Status::Queued.as_str())
         .bind(self.id)
+        .bind(Status::Running.as_str())
         .bind(self.token)
         .execute(&mut *mysql.connection().await?)
         .await?;
@@ -426,4 +397,17 @@ fn sold_item(row: &MySqlRow) -> Result<SoldItem, sqlx::Error> {
 
 fn money(row: &MySqlRow, amount: &str) -> Result<Money, sqlx::Error> {
     Ok(Money { amount: row.try_get(amount)?, currency: currency(row)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Status;
+
+    #[test]
+    fn the_statuses_are_those_of_the_check_constraint() {
+        let migration = include_str!("../../../../migrations/0005_reports.sql");
+        let listed = migration.split_once("reports_status CHECK (status IN (").unwrap().1.split(')').next().unwrap();
+        let statuses = Status::ALL.map(|status| format!("'{}'", status.as_str()));
+        assert_eq!(statuses.join(", "), listed);
+    }
 }

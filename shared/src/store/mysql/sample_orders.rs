@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{boxed, money::Money};
 use crate::{
-    order::Item,
+    order::{Item, Status},
     store::{Mysql, StoreError},
 };
 
@@ -15,8 +15,7 @@ use crate::{
 pub struct SampleOrder {
     pub id: Uuid,
     pub user_id: Uuid,
-    /// As the column has it.
-    pub status: &'static str,
+    pub status: Status,
     pub items: Vec<Item>,
     pub total: Money,
     pub version: u64,
@@ -38,7 +37,7 @@ pub async fn insert_missing(mysql: &Mysql, orders: &[SampleOrder]) -> Result<(),
     query.push_values(orders, |mut row, order| {
         row.push_bind(order.id)
             .push_bind(order.user_id)
-            .push_bind(order.status)
+            .push_bind(order.status.as_str())
             .push_bind(order.total.amount)
             .push_bind(order.total.currency.as_str())
             .push_bind(order.version)
@@ -46,11 +45,17 @@ pub async fn insert_missing(mysql: &Mysql, orders: &[SampleOrder]) -> Result<(),
             .push_bind(order.updated_at);
     });
     query.build().persistent(false).execute(&mut *transaction).await?;
-    let mut query =
-        QueryBuilder::new("INSERT IGNORE INTO order_items (order_id, product_id, quantity, unit_price_minor) ");
+    let mut query = QueryBuilder::new(
+        "INSERT IGNORE INTO order_items (order_id, product_id, sku, name, quantity, unit_price_minor) ",
+    );
     let items = orders.iter().flat_map(|order| order.items.iter().map(|item| (order.id, item)));
     query.push_values(items, |mut row, (order_id, item)| {
-        row.push_bind(order_id).push_bind(item.product_id).push_bind(item.quantity).push_bind(item.unit_price.amount);
+        row.push_bind(order_id)
+            .push_bind(item.product_id)
+            .push_bind(&item.sku)
+            .push_bind(&item.name)
+            .push_bind(item.quantity)
+            .push_bind(item.unit_price.amount);
     });
     query.build().persistent(false).execute(&mut *transaction).await?;
     transaction.commit().await?;

@@ -5,12 +5,14 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Contention,
-    idempotency_keys::Claim,
+    UnitOfWork,
     products::{self, MAX_STOCK},
 };
-use crate::store::{Mysql, StoreError};
-use crate::{boxed, error::ApiError};
+use crate::{
+    boxed,
+    error::{ApiError, Problem},
+    store::{Mysql, StoreError},
+};
 
 /// An adjustment that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +37,10 @@ pub struct NewAdjustment {
     pub delta: i32,
     pub reason: String,
     pub user_id: Uuid,
-    pub now: OffsetDateTime,
 }
 
-/// Why an adjustment was not made. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
+/// Why an adjustment cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdjustError {
     #[error("there is no such product")]
     NotFound,
@@ -47,67 +48,40 @@ pub enum AdjustError {
     OutOfStock,
     #[error("there would be more units than a product can have")]
     TooMany,
-    /// Somebody else took the idempotency key over, because this request took longer than its lease.
-    #[error("the idempotency key was taken over")]
-    LeaseLost,
-    #[error("the reply cannot be written: {0}")]
-    Reply(ApiError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
-impl From<sqlx::Error> for AdjustError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+impl From<AdjustError> for ApiError {
+    fn from(error: AdjustError) -> Self {
+        match error {
+            AdjustError::NotFound => Problem::NotFound.into(),
+            AdjustError::OutOfStock => Self::new(Problem::OutOfStock, "There are fewer units than that"),
+            AdjustError::TooMany => Self::field("delta", "comes to more units than a product can have"),
+        }
     }
 }
 
-impl Contention for AdjustError {
-    fn is_contention(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_contention())
-    }
-}
-
-/// Changes the stock: the product, the record of the adjustment and the idempotency record change together, or not at all.
-///
-/// `status` and `finish` are the reply to be kept for repetitions.
+/// Changes the stock, and keeps the record of it.
 ///
 /// # Errors
-/// See [`AdjustError`]; every one of them has rolled everything back.
+/// [`AdjustError`] where that cannot be; nothing was changed. When the store does not answer.
 #[tracing::instrument(name = "stock_adjustments.make", skip_all)]
-pub async fn make(
-    mysql: &Mysql,
-    new: &NewAdjustment,
-    claim: &Claim,
-    status: u16,
-    finish: impl Fn(&Adjustment) -> Result<String, ApiError>,
-) -> Result<(Adjustment, String), AdjustError> {
-    let mut transaction = mysql.begin().await?;
-    let products = products::lock(&mut transaction, &[new.product_id]).await?;
-    let product = products.first().ok_or(AdjustError::NotFound)?;
-    let stock = i64::from(product.offer.stock) + i64::from(new.delta);
-    let stock = u32::try_from(stock).map_err(|_| AdjustError::OutOfStock)?;
-    if stock > MAX_STOCK {
-        return Err(AdjustError::TooMany);
-    }
-    products::set_stock(&mut transaction, new.product_id, stock, new.now).await?;
-    let adjustment = Adjustment {
-        id: new.id,
-        product_id: new.product_id,
-        delta: new.delta,
-        reason: new.reason.clone(),
-        user_id: new.user_id,
-        stock,
-        version: product.version + 1,
-        created_at: new.now,
+#[boxed]
+pub async fn make(work: &mut UnitOfWork, new: NewAdjustment) -> Result<Result<Adjustment, AdjustError>, StoreError> {
+    let (created_at, connection) = (work.now(), work.connection());
+    let products = products::lock(connection, &[new.product_id]).await?;
+    let Some((offer, version)) = products.into_iter().next() else { return Ok(Err(AdjustError::NotFound)) };
+    let Ok(stock) = u32::try_from(i64::from(offer.stock) + i64::from(new.delta)) else {
+        return Ok(Err(AdjustError::OutOfStock));
     };
-    insert(&mut transaction, &adjustment).await?;
-    let reply = finish(&adjustment).map_err(AdjustError::Reply)?;
-    if !claim.complete(&mut transaction, status, &reply).await? {
-        return Err(AdjustError::LeaseLost);
+    if stock > MAX_STOCK && new.delta > 0 {
+        return Ok(Err(AdjustError::TooMany));
     }
-    transaction.commit().await?;
-    Ok((adjustment, reply))
+    products::set_stock(connection, new.product_id, stock, created_at).await?;
+    let NewAdjustment { id, product_id, delta, reason, user_id } = new;
+    let version = version + 1;
+    let adjustment = Adjustment { id, product_id, delta, reason, user_id, stock, version, created_at };
+    insert(connection, &adjustment).await?;
+    Ok(Ok(adjustment))
 }
 
 #[tracing::instrument(name = "stock_adjustments.insert", skip_all)]

@@ -9,15 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisError, Value,
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisError, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{StoreError, renewable::Renewable};
 use crate::{
-    boxed,
     breaker::Breaker,
     contract::{Grant, Requirements, Resource, ResourceContext, Target},
     environment::{self, ConfigError},
@@ -126,7 +126,7 @@ impl<S: ConnectionSource> Redis<S> {
     ///
     /// # Errors
     /// When Redis does not answer in time, answers with an error, or is left alone by the breaker.
-    pub async fn send_idempotent<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+    pub async fn send_idempotent<T: FromRedisValue>(&self, command: &impl Command) -> Result<T, StoreError> {
         if self.breaker.is_open(Instant::now()) {
             return Err(unavailable("left alone after repeated failures"));
         }
@@ -150,16 +150,29 @@ impl<S: ConnectionSource> Redis<S> {
         self.send_idempotent(&redis::cmd("PING")).await
     }
 
-    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+    async fn send<T: FromRedisValue>(&self, command: &impl Command) -> Result<T, StoreError> {
         let log_in = |_| async { connect(self.source.info().await?) };
-        let value = self.login.attempt(log_in, |connection| query(connection, command)).await?;
+        let value = self.login.attempt(log_in, |connection| command.query(connection)).await?;
         Ok(T::from_redis_value(value).map_err(RedisError::from)?)
     }
 }
 
-#[boxed]
-async fn query(mut connection: ConnectionManager, command: &Cmd) -> Result<Value, StoreError> {
-    Ok(command.query_async(&mut connection).await?)
+/// What is sent in one round trip: a command, or a pipeline of them.
+pub trait Command: Sync {
+    /// Sends it, and returns what the server answers.
+    fn query(&self, connection: ConnectionManager) -> BoxFuture<'_, Result<Value, StoreError>>;
+}
+
+impl Command for Cmd {
+    fn query(&self, mut connection: ConnectionManager) -> BoxFuture<'_, Result<Value, StoreError>> {
+        Box::pin(async move { Ok(self.query_async(&mut connection).await?) })
+    }
+}
+
+impl Command for Pipeline {
+    fn query(&self, mut connection: ConnectionManager) -> BoxFuture<'_, Result<Value, StoreError>> {
+        Box::pin(async move { Ok(self.query_async(&mut connection).await?) })
+    }
 }
 
 /// A new connection: one that was refused once does not try again by itself.

@@ -5,12 +5,20 @@
 //!    └────────────┴──▶ cancelled: the stock returns, once
 //! ```
 
+mod event;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::money::Money;
+pub use self::event::{
+    CancelledBy, OrderCancelled, OrderEvent, OrderPlaced, OrderReturned, OrderStatusChanged, OrderedLine, ReturnedLine,
+};
+use crate::{
+    error::{ApiError, Problem},
+    money::Money,
+};
 
 /// Calls a macro with every status of an order: documentation, name, text, whether its units are sold, and what it may become.
 ///
@@ -104,17 +112,88 @@ pub struct Order {
     /// Sorted by product.
     pub items: Vec<Item>,
     pub total: Money,
+    /// Why it was cancelled, where a reason was given.
+    pub cancel_reason: Option<String>,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
 }
 
 /// One product of an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     pub product_id: Uuid,
+    /// As they were when the order was placed.
+    pub sku: String,
+    pub name: String,
     pub quantity: u32,
+    /// Units that came back after delivery.
+    pub returned: u32,
     /// As it was when the order was placed.
     pub unit_price: Money,
+}
+
+impl Order {
+    /// Takes units back after delivery: those of the lines, or all that are left. The units that then return to the stock.
+    ///
+    /// # Errors
+    /// See [`ReturnError`]; the order is as it was.
+    pub fn take_back(&mut self, lines: Option<&[(Uuid, u32)]>) -> Result<Vec<(Uuid, u32)>, ReturnError> {
+        if self.status != Status::Delivered {
+            return Err(ReturnError::NotDelivered(self.status));
+        }
+        let left = |item: &Item| item.quantity - item.returned;
+        let units: Vec<(Uuid, u32)> = match lines {
+            Some(lines) => lines.to_vec(),
+            None => {
+                self.items.iter().map(|item| (item.product_id, left(item))).filter(|(_, units)| *units > 0).collect()
+            }
+        };
+        if units.is_empty() {
+            return Err(ReturnError::NothingLeft);
+        }
+        let mut items = self.items.clone();
+        for (product_id, quantity) in &units {
+            let item = items.iter_mut().find(|item| item.product_id == *product_id);
+            let item = item.filter(|item| left(item) >= *quantity).ok_or(ReturnError::TooMany(*product_id))?;
+            item.returned += quantity;
+        }
+        self.items = items;
+        Ok(units)
+    }
+
+    /// What these units cost, in the order's currency.
+    #[must_use]
+    pub fn price_of(&self, units: &[(Uuid, u32)]) -> Money {
+        let amount = |(id, quantity): &(Uuid, u32)| {
+            let item = self.items.iter().find(|item| item.product_id == *id);
+            item.map_or(0, |item| item.unit_price.amount * u64::from(*quantity))
+        };
+        Money { amount: units.iter().map(amount).sum(), currency: self.total.currency }
+    }
+}
+
+/// Why units cannot be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReturnError {
+    #[error("it is {}", .0.as_str())]
+    NotDelivered(Status),
+    #[error("everything of it came back already")]
+    NothingLeft,
+    #[error("fewer units of product {0} are left")]
+    TooMany(Uuid),
+}
+
+impl From<ReturnError> for ApiError {
+    fn from(error: ReturnError) -> Self {
+        match error {
+            ReturnError::NotDelivered(status) => Self::new(
+                Problem::InvalidTransition,
+                format!("It is {}, and only delivered orders come back", status.as_str()),
+            ),
+            ReturnError::NothingLeft => Self::new(Problem::InvalidTransition, "Everything of it came back already"),
+            ReturnError::TooMany(id) => Self::field("lines", format!("fewer units of product {id} are left")),
+        }
+    }
 }
 
 /// An order to be placed.
@@ -124,13 +203,17 @@ pub struct NewOrder {
     pub user_id: Uuid,
     /// Product and quantity; no product twice.
     pub lines: Vec<(Uuid, u32)>,
+    /// The most that it may come to, if the buyer says.
+    pub expected_total: Option<Money>,
     pub now: OffsetDateTime,
 }
 
-/// A product, as far as its price and its stock decide over an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A product as it is offered: what decides over an order, and what an order keeps of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     pub product_id: Uuid,
+    pub sku: String,
+    pub name: String,
     pub price: Money,
     /// Units that can be ordered.
     pub stock: u32,
@@ -147,6 +230,23 @@ pub enum OrderError {
     MixedCurrencies,
     #[error("the total is too large")]
     TotalTooLarge,
+    /// It comes to this.
+    #[error("the total is {0}")]
+    PriceChanged(Money),
+}
+
+impl From<OrderError> for ApiError {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::NoSuchProduct(id) => Self::field("lines", format!("there is no product {id}")),
+            OrderError::OutOfStock(id) => {
+                Self::new(Problem::OutOfStock, format!("There is not enough of product {id}"))
+            }
+            OrderError::MixedCurrencies => Self::field("lines", "takes products priced in one currency"),
+            OrderError::TotalTooLarge => Self::field("lines", "comes to more than an order can be worth"),
+            OrderError::PriceChanged(total) => Self::new(Problem::PriceChanged, format!("It comes to {total} now")),
+        }
+    }
 }
 
 impl NewOrder {
@@ -161,8 +261,8 @@ impl NewOrder {
         let mut total: Option<Money> = None;
         for (product_id, quantity) in lines {
             let offer = offers.iter().find(|offer| offer.product_id == product_id);
-            let Offer { price, stock, .. } = *offer.ok_or(OrderError::NoSuchProduct(product_id))?;
-            if stock < quantity {
+            let Offer { sku, name, price, stock, .. } = offer.ok_or(OrderError::NoSuchProduct(product_id))?;
+            if *stock < quantity {
                 return Err(OrderError::OutOfStock(product_id));
             }
             let amount = price.times(quantity).ok_or(OrderError::TotalTooLarge)?;
@@ -171,11 +271,16 @@ impl NewOrder {
                 Some(total) if total.currency != amount.currency => return Err(OrderError::MixedCurrencies),
                 Some(total) => total.plus(amount).ok_or(OrderError::TotalTooLarge)?,
             });
-            items.push(Item { product_id, quantity, unit_price: price });
+            let (sku, name) = (sku.clone(), name.clone());
+            items.push(Item { product_id, sku, name, quantity, returned: 0, unit_price: *price });
         }
         let total = total.ok_or(OrderError::TotalTooLarge)?;
+        if self.expected_total.is_some_and(|most| total.currency != most.currency || total.amount > most.amount) {
+            return Err(OrderError::PriceChanged(total));
+        }
         let Self { id, user_id, now, .. } = *self;
-        Ok(Order { id, user_id, status: Status::Pending, items, total, created_at: now, updated_at: now })
+        let (status, cancel_reason) = (Status::Pending, None);
+        Ok(Order { id, user_id, status, items, total, cancel_reason, created_at: now, updated_at: now })
     }
 }
 
@@ -234,11 +339,23 @@ mod tests {
 
     fn new_order(lines: &[(u128, u32)]) -> NewOrder {
         let lines = lines.iter().map(|(id, quantity)| (Uuid::from_u128(*id), *quantity)).collect();
-        NewOrder { id: Uuid::from_u128(1), user_id: Uuid::from_u128(2), lines, now: OffsetDateTime::UNIX_EPOCH }
+        NewOrder {
+            id: Uuid::from_u128(1),
+            user_id: Uuid::from_u128(2),
+            lines,
+            expected_total: None,
+            now: OffsetDateTime::UNIX_EPOCH,
+        }
     }
 
     fn offer(id: u128, amount: u64, currency: Currency, stock: u32) -> Offer {
-        Offer { product_id: Uuid::from_u128(id), price: Money { amount, currency }, stock }
+        Offer {
+            product_id: Uuid::from_u128(id),
+            sku: format!("SKU-{id}"),
+            name: format!("Product {id}"),
+            price: Money { amount, currency },
+            stock,
+        }
     }
 
     #[test]
@@ -264,5 +381,38 @@ mod tests {
         assert_eq!(error(&[(9, 2)]), OrderError::TotalTooLarge);
         assert_eq!(error(&[(7, 1), (9, 1)]), OrderError::TotalTooLarge);
         assert_eq!(error(&[]), OrderError::TotalTooLarge);
+    }
+
+    #[test]
+    fn an_order_that_has_become_dearer_than_expected_is_refused_and_a_cheaper_one_is_not() {
+        let offers = [offer(7, 250, Currency::EUR, 10)];
+        let price = |amount, currency| {
+            NewOrder { expected_total: Some(Money { amount, currency }), ..new_order(&[(7, 2)]) }.price(&offers)
+        };
+        assert!(price(500, Currency::EUR).is_ok());
+        assert!(price(501, Currency::EUR).is_ok());
+        for (amount, currency) in [(499, Currency::EUR), (500, Currency::JPY)] {
+            let total = Money { amount: 500, currency: Currency::EUR };
+            assert_eq!(price(amount, currency).unwrap_err(), OrderError::PriceChanged(total));
+        }
+    }
+
+    #[test]
+    fn units_come_back_once_by_line_or_all_that_are_left() {
+        let offers = [offer(7, 250, Currency::EUR, 10), offer(8, 100, Currency::EUR, 10)];
+        let mut order = new_order(&[(7, 3), (8, 1)]).price(&offers).unwrap();
+        let (seven, eight) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        assert_eq!(order.take_back(None), Err(ReturnError::NotDelivered(Pending)));
+        order.status = Delivered;
+        for lines in [[(seven, 4)], [(Uuid::from_u128(9), 1)]] {
+            assert_eq!(order.take_back(Some(&lines)), Err(ReturnError::TooMany(lines[0].0)));
+        }
+        assert_eq!(order.take_back(Some(&[(seven, 2), (seven, 2)])), Err(ReturnError::TooMany(seven)));
+        assert_eq!(order.take_back(Some(&[(seven, 1)])), Ok(vec![(seven, 1)]));
+        let rest = order.take_back(None).unwrap();
+        assert_eq!(rest, [(seven, 2), (eight, 1)]);
+        assert_eq!(order.price_of(&rest), Money { amount: 600, currency: Currency::EUR });
+        assert_eq!(order.take_back(None), Err(ReturnError::NothingLeft));
+        assert_eq!(order.take_back(Some(&[(eight, 1)])), Err(ReturnError::TooMany(eight)));
     }
 }
