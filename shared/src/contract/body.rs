@@ -12,13 +12,13 @@ use crate::error::{ApiError, FieldError, Problem};
 
 /// A body that an endpoint takes: implemented for everything that can be parsed, validated and described.
 pub trait FromBody: Sized {
-    /// Whether there has to be one.
+    /// Whether a body is required.
     const REQUIRED: bool;
 
     /// Parses and validates.
     ///
     /// # Errors
-    /// [`Problem::MalformedRequest`] for what is not JSON, [`Problem::ValidationFailed`] for what is not allowed.
+    /// [`Problem::MalformedRequest`] for malformed JSON, [`Problem::ValidationFailed`] for values that are not allowed.
     fn from_body(bytes: &[u8]) -> Result<Self, ApiError>;
 
     /// The schema, and those it refers to, for the OpenAPI document.
@@ -49,7 +49,7 @@ impl FromBody for NoBody {
     }
 }
 
-/// Parses JSON and validates what it says.
+/// Parses and validates JSON.
 ///
 /// # Errors
 /// As [`FromBody::from_body`].
@@ -63,7 +63,7 @@ pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> 
         if !error.is_data() {
             return not_json(error);
         }
-        // The parser adds where in the text it stands; the field's name says that better.
+        // The parser's text ends with a position in the JSON; the field's name says it better.
         let text = error.to_string();
         ApiError::field(field, text.split(" at line ").next().unwrap_or_default())
     })?;
@@ -72,7 +72,7 @@ pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> 
     Ok(value)
 }
 
-/// Validates what was parsed.
+/// Validates a parsed value.
 ///
 /// # Errors
 /// [`Problem::ValidationFailed`] with every field that is not allowed.
