@@ -1,7 +1,7 @@
-//! The `outbox` array of user documents: messages that must follow a write to MongoDB are part of that write.
+//! Transactional outbox in user documents: a message of a write to MongoDB is part of that write.
 //!
-//! The same states as [`super::outbox`]: whoever wrote sends at once, the relay sends the rest, an entry is leased by moving
-//! `availableAt` ahead. A sent entry is pulled, since a document has to stay small.
+//! The same states as [`super::outbox`]: the writer sends at once, the relay sends the rest, and an entry is leased by
+//! moving `availableAt` ahead. A sent entry is pulled, since a document has to stay small.
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -41,7 +41,7 @@ struct Entry {
     last_error: Option<String>,
 }
 
-/// An entry for a new message, leased to the caller, who sends it right after the write.
+/// An entry for a new message, leased to its writer, which sends it right after the write.
 pub(super) fn entry(message: &OutboxMessage, now: OffsetDateTime) -> Document {
     doc! {
         "id": to_bson_id(message.id),
@@ -53,18 +53,18 @@ pub(super) fn entry(message: &OutboxMessage, now: OffsetDateTime) -> Document {
     }
 }
 
-/// Whose message it is.
+/// The user whose document holds the message.
 #[derive(Clone, Copy)]
 pub enum Holder<'a> {
     User(Uuid),
-    /// Whoever has this address.
+    /// The user with this address.
     Address(&'a EmailAddress),
 }
 
-/// Removes the entry of a user's message that was sent right after its write.
+/// Removes the entry of a message that its writer has sent.
 ///
 /// # Errors
-/// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
+/// When the store does not answer. The relay then sends it once more, and the idempotent consumer drops the duplicate.
 #[tracing::instrument(name = "user_outbox.mark_sent_now", skip_all)]
 #[boxed]
 pub async fn mark_sent_now<'a>(mongodb: &'a Mongodb, holder: Holder<'a>, id: Uuid) -> Result<(), StoreError> {
@@ -92,7 +92,7 @@ impl Outbox for Mongodb {
         let mut claimed = Vec::new();
         for holder in holders {
             for entry in holder.outbox.into_iter().filter(|entry| entry.available_at <= due) {
-                // Only one of several workers still finds the entry as it was read.
+                // Optimistic locking: of several workers only one still finds the entry as it was read.
                 let unchanged = doc! { "id": entry.id, "availableAt": entry.available_at };
                 let lease = doc! {
                     "$set": { "outbox.$.availableAt": to_bson_time(now + LEASE), "outbox.$.lockedBy": to_bson_id(worker) },
@@ -173,7 +173,7 @@ impl Outbox for Mongodb {
     }
 }
 
-/// When a message was written: its id says so (UUID version 7).
+/// The time of a message, from its id (UUID version 7).
 fn written_at(id: Uuid) -> Option<OffsetDateTime> {
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     let whole = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
