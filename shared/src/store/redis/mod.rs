@@ -121,7 +121,7 @@ impl<S: ConnectionSource> Resource for Redis<S> {
 }
 
 impl<S: ConnectionSource> Redis<S> {
-    /// Sends an idempotent command, with one retry: the first command notices a connection that broke while the
+    /// Sends a command that may run twice, with one retry: the first command notices a connection that broke while the
     /// environment was frozen, and is repeated on a new one.
     ///
     /// # Errors
