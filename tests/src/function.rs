@@ -1,4 +1,4 @@
-//! A function's binary, run without the gateway and the emulator; whatever goes wrong there fails the test.
+//! A function's binary, run without gateway and emulator; any failure there fails the test.
 
 use serde_json::Value;
 
@@ -6,14 +6,14 @@ pub use runtime_api::{Streamed, from_address, peak_memory};
 
 use crate::{Stage, aws, template};
 
-/// A running function. It ends with this value.
+/// A running function. Dropping it ends the process.
 pub struct Function {
     name: String,
     running: runtime_api::Function,
 }
 
 impl Function {
-    /// Starts the binary that the stage runs too: see [`runtime_api::Function::start`].
+    /// Starts the stage's binary of a function: see [`runtime_api::Function::start`].
     ///
     /// # Panics
     /// When it cannot be started.
@@ -25,7 +25,7 @@ impl Function {
         Self { name: name.to_owned(), running }
     }
 
-    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    /// Invokes the function and waits for its reply. Threads may do so concurrently.
     ///
     /// # Panics
     /// When the function answers with an error or not in time, or its process ends.
@@ -34,7 +34,7 @@ impl Function {
         self.running.invoke(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Hands the function an event, and returns what it streams from its first bytes on.
+    /// Invokes the function, and returns its streamed reply from the first bytes on.
     ///
     /// # Panics
     /// As [`Function::invoke`].
@@ -43,7 +43,7 @@ impl Function {
         self.running.stream(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The most memory that the process has taken, in kB.
+    /// The peak memory of the process, in kB.
     ///
     /// # Panics
     /// When it has ended.
@@ -52,13 +52,13 @@ impl Function {
         self.running.peak_memory().expect("the process is there")
     }
 
-    /// Hands the function an HTTP request from a network address, as the gateway would, and returns its reply.
+    /// Invokes the function with an HTTP request from a network address, and returns its reply.
     #[must_use]
     pub fn http(&self, route_key: &str, body: &Value, address: &str) -> Value {
         self.invoke(&from_address(aws::http_event(route_key, body), address))
     }
 
-    /// Ends the process at once (SIGKILL), whatever it is doing.
+    /// Kills the process (SIGKILL), in whatever state.
     pub fn kill(&self) {
         self.running.kill();
     }

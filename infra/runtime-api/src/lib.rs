@@ -1,7 +1,7 @@
-//! A function's binary, run without the gateway and the emulator: what it takes for Lambda's Runtime API is this crate.
+//! A function's binary, run without gateway and emulator: this crate is its Lambda Runtime API.
 //!
-//! For what the emulator would hide: how long a request takes, where it comes from, a process that dies, another environment, and
-//! one that serves several requests at once.
+//! For everything that the emulator would hide: latency, source addresses, a process that dies, a second environment,
+//! and one that serves several requests concurrently.
 
 mod event;
 mod streamed;
@@ -27,20 +27,20 @@ use shared::{ambient::Ambient, telemetry::hex};
 pub use event::{from_address, http_event};
 pub use streamed::Streamed;
 
-/// What the function is told of its time limit.
+/// The function's time limit.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How long a function that nobody listens to any more is listened to: closing at once could overtake what it was told.
+/// How long a closed connection is still read: closing at once could overtake the last response.
 const LINGER: Duration = Duration::from_millis(200);
-/// How often somebody who waits looks whether the process is still there.
+/// How often a waiting caller checks that the process runs.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// A running function. It ends with this value.
+/// A running function. Dropping it ends the process.
 pub struct Function {
     process: Mutex<Child>,
     invocations: Sender<Invocation>,
 }
 
-/// Why there is no reply.
+/// Why an invocation has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
     #[error("the function failed: {0}")]
@@ -55,23 +55,23 @@ pub enum InvokeError {
     Headless(String),
 }
 
-/// An event on its way to the function.
+/// An event for the function.
 struct Invocation {
     event: String,
     answer: Sender<Answer>,
 }
 
-/// What the function sent back.
+/// The function's answer.
 enum Answer {
     Response(String),
-    /// Chunks, as they come.
+    /// Chunks as they arrive.
     Stream(Receiver<Vec<u8>>),
     Error(String),
 }
 
 impl Function {
-    /// Starts a binary as the Lambda function `name`, with this process's environment and what `environment` puts in its place. With
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` in there it serves that many events at once.
+    /// Starts a binary as the Lambda function `name`, in this process's environment, overridden by `environment`. With
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` it serves that many events concurrently.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -91,7 +91,7 @@ impl Function {
         let (invocations, events) = mpsc::channel();
         let api = RuntimeApi { function_name: name.to_owned(), events: Mutex::new(events), answers: Mutex::default() };
         let api = Arc::new(api);
-        // Waits for connections until this program ends, which is soon.
+        // Accepts connections until this program ends.
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let api = Arc::clone(&api);
@@ -102,7 +102,7 @@ impl Function {
         Ok(Self { process: Mutex::new(process), invocations })
     }
 
-    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    /// Invokes the function and waits for its reply. Threads may do so concurrently.
     ///
     /// # Errors
     /// When the function answers with an error, or not in time, or streams its reply, or its process ends.
@@ -114,7 +114,7 @@ impl Function {
         }
     }
 
-    /// Hands the function an event, and returns what it streams from its first bytes on.
+    /// Invokes the function, and returns its streamed reply from the first bytes on.
     ///
     /// # Errors
     /// As [`Function::invoke`]; when the reply is not streamed.
@@ -126,7 +126,7 @@ impl Function {
         }
     }
 
-    /// The most memory that the process has taken, in kB. `None` when it has ended.
+    /// The peak memory of the process, in kB. `None` when it has ended.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
         peak_memory(Path::new(&format!("/proc/{}", locked(&self.process).id())))
@@ -134,7 +134,7 @@ impl Function {
 
     fn ask(&self, event: &Value) -> Result<Answer, InvokeError> {
         let (answer, answers) = mpsc::channel();
-        // Somebody takes it as long as the process is there; if it is not, that is noticed below.
+        // If the process has ended, that is noticed below.
         let _ = self.invocations.send(Invocation { event: event.to_string(), answer });
         let start = Instant::now();
         loop {
@@ -145,10 +145,10 @@ impl Function {
         }
     }
 
-    /// Ends the process at once (SIGKILL), whatever it is doing.
+    /// Kills the process (SIGKILL), in whatever state.
     pub fn kill(&self) {
         let mut process = locked(&self.process);
-        // One that has ended already cannot be ended again.
+        // An ended process cannot be killed again.
         let _ = process.kill();
         let _ = process.wait();
     }
@@ -167,18 +167,18 @@ impl Drop for Function {
     }
 }
 
-/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`; `None` when it has ended.
+/// The peak memory of a process, in kB (`VmHWM`), by its directory in `/proc`. `None` when it has ended.
 #[must_use]
 pub fn peak_memory(process: &Path) -> Option<u64> {
     let status = fs::read_to_string(process.join("status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
-/// What Lambda is to the process.
+/// The Runtime API that the process polls.
 struct RuntimeApi {
     function_name: String,
     events: Mutex<Receiver<Invocation>>,
-    /// Who waits for which invocation.
+    /// Waiting callers by invocation.
     answers: Mutex<HashMap<String, Sender<Answer>>>,
 }
 
@@ -208,13 +208,13 @@ impl RuntimeApi {
                 }
                 _ => response(404, "", "{}"),
             };
-            // In one piece: the rest of it would wait for the acknowledgement of the start.
+            // In one write: the rest of it would wait for the acknowledgement of the start.
             connection.write_all(response.as_bytes())?;
         }
         Ok(())
     }
 
-    /// The next event, once there is one. `None` when there will be none any more.
+    /// The next event, once there is one. `None` when there will be no more.
     fn next(&self) -> Option<String> {
         let Invocation { event, answer } = locked(&self.events).recv().ok()?;
         let ambient = Ambient::system();
@@ -235,7 +235,7 @@ impl RuntimeApi {
         Some(response(200, &headers, &event))
     }
 
-    /// Hands on what the function streams, as fast as it is taken. Whether it was taken to its end.
+    /// Forwards a streamed reply at its reader's pace (*backpressure*). `false` if the reader is gone.
     fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
         let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
         let waiting = locked(&self.answers).remove(id);
@@ -253,12 +253,12 @@ impl RuntimeApi {
     fn answer(&self, id: &str, kind: &str, body: String) {
         let Some(waiting) = locked(&self.answers).remove(id) else { return };
         let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
-        // Who does not wait any more has failed already.
+        // A caller that does not wait any more has failed already.
         let _ = waiting.send(answer);
     }
 }
 
-/// Hangs up, once the other side can have read what it was told.
+/// Closes the connection, once the other side can have read the last response.
 fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
     connection.set_read_timeout(Some(LINGER))?;
     let start = Instant::now();
@@ -267,7 +267,7 @@ fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
     connection.shutdown(Shutdown::Both)
 }
 
-/// The head of an HTTP request, as far as it matters here.
+/// The head of an HTTP request, reduced to what matters here.
 struct Head {
     path: String,
     length: usize,
@@ -276,7 +276,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads one. `None` where the connection ends.
+    /// Reads a head. `None` where the connection ends.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let first = line(reader)?;
         let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
@@ -295,7 +295,7 @@ impl Head {
         }
     }
 
-    /// Reads what follows it.
+    /// Reads the body after it.
     fn body(&self, reader: &mut impl BufRead) -> io::Result<String> {
         let mut body = Vec::new();
         if self.is_chunked {
@@ -309,7 +309,7 @@ impl Head {
     }
 }
 
-/// The next chunk of a body. `None` for the empty one, and the trailers after it.
+/// The next chunk of a body. `None` for the last, empty one, with its trailers.
 fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let size = line(reader)?;
     let length = number(size.split(';').next().unwrap_or_default(), 16)?;
@@ -343,7 +343,7 @@ fn response(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// What a thread has locked that panicked is as good as it was.
+/// Ignores poisoning: the data of a thread that panicked is valid.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

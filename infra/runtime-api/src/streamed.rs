@@ -1,4 +1,4 @@
-//! Replies that are sent while they are written.
+//! Streamed replies.
 
 use std::{
     io::{self, Read},
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::{InvokeError, TIME_LIMIT};
 
-/// What stands between the head of a streamed reply and its body:
+/// The separator between the head of a streamed reply and its body:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming>
 const HEAD_END: [u8; 8] = [0; 8];
 
-/// A streamed reply, read at the pace of whoever reads it. Dropping it before its end hangs up.
+/// A streamed reply, received at its reader's pace. Dropping it before its end closes the connection.
 pub struct Streamed {
     pub status: u64,
     pub headers: Value,
     chunks: Receiver<Vec<u8>>,
-    /// Of the chunk that came last.
+    /// The unread part of the last chunk.
     unread: Vec<u8>,
 }
 
@@ -39,10 +39,10 @@ impl Streamed {
         }
     }
 
-    /// What there is left.
+    /// The rest of the body.
     ///
     /// # Errors
-    /// When it is no text, or does not come.
+    /// When it is not text, or does not arrive.
     pub fn text(mut self) -> io::Result<String> {
         let mut text = String::new();
         self.read_to_string(&mut text)?;
