@@ -67,7 +67,7 @@ impl Content {
         }
     }
 
-    /// What the mail is called by who looks at its [`Self::samples`].
+    /// The mail's name among its [`Self::samples`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
