@@ -17,7 +17,7 @@ use crate::{
 };
 
 endpoint! {
-    /// Requests a sales report, which is computed in the background.
+    /// Requests a sales report, computed in the background.
     /// `GET /v1/reports/{id}` has its status and result. A repeated request with the same `Idempotency-Key` gets the
     /// same reply.
     ReportsCreate = "reports-create" POST "/v1/reports" {

@@ -37,9 +37,9 @@ if current and tonumber(string.match(current, '^%a(%d+)') or 0) > tonumber(ARGV[
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
 return 1";
 
-/// The entry at KEYS[1], unless it is a tombstone; nothing while another reader holds the load lock KEYS[2]; otherwise an
-/// empty text, and the caller holds the lock for ARGV[1] milliseconds. Atomic, or a reader between the two steps would
-/// load an entry that was filled meanwhile.
+/// The entry at KEYS[1], unless it is a tombstone; nothing while another reader holds the load lock KEYS[2]; otherwise
+/// an empty text, and the caller holds the lock for ARGV[1] milliseconds. Atomic, or a reader between the two steps
+/// would load an entry that was filled meanwhile.
 const GET_OR_CLAIM: &str = "\
 local current = redis.call('GET', KEYS[1]) \
 if current and string.sub(current, 1, 1) ~= 't' then return current end \

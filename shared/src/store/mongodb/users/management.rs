@@ -23,8 +23,8 @@ use crate::{
 
 /// How often a change that removes an admin is tried against concurrent ones.
 const MAX_ATTEMPTS: u32 = 10;
-/// Prevents *write skew*: every transaction that removes an admin writes this document of the `guards` collection, so that
-/// two of them conflict.
+/// Prevents *write skew*: every transaction that removes an admin writes this document of the `guards` collection, so
+/// that two of them conflict.
 pub(in crate::store) const ADMINS_GUARD: &str = "admins";
 
 /// Filters of a list.
