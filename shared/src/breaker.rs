@@ -1,16 +1,16 @@
-//! A circuit breaker: whoever keeps failing is left alone for a while, so that nobody waits for it in vain.
+//! Circuit breaker: after repeated failures calls fail fast for a while, and no request waits in vain.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// This many failures in a row open the breaker.
+/// This many consecutive failures open the breaker.
 pub const FAILURE_THRESHOLD: u32 = 3;
-/// How long an open breaker answers for what it guards.
+/// Cool-down: how long an open breaker fails fast.
 const COOLDOWN: Duration = Duration::from_secs(5);
 
-/// Closed; open for a while after some failures in a row; then closed again for one try.
+/// Closed; open during the cool-down after consecutive failures; then half-open, where one more failure opens it again.
 #[derive(Default)]
 pub struct Breaker(Mutex<State>);
 
@@ -21,7 +21,7 @@ struct State {
 }
 
 impl Breaker {
-    /// Whether it is not worth trying.
+    /// Whether a call fails fast now.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
         self.state().open_until.is_some_and(|until| now < until)

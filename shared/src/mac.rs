@@ -1,6 +1,7 @@
-//! The key behind what we hand out and later take back: login codes and list cursors.
+//! Message authentication codes of values that clients send back: login codes and list cursors.
 //!
-//! HMAC-SHA256 (RFC 2104), with the purpose as the first part of every message, so that a tag made for one thing is none for another.
+//! HMAC-SHA256 (RFC 2104). Domain separation: the purpose is the first part of every message, so that a tag for one
+//! purpose is invalid for another.
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ impl Resource for MacKey {
 
     async fn warm(&self) {
         if let Err(error) = self.key().await {
-            tracing::warn!(%error, "the MAC key is not there yet");
+            tracing::warn!(%error, "the MAC key is not available yet");
         }
     }
 }
@@ -55,15 +56,15 @@ impl MacKey {
     /// The tag of a message.
     ///
     /// # Errors
-    /// When the key cannot be had.
+    /// When the key is not available.
     pub async fn tag(&self, purpose: &str, parts: &[&[u8]]) -> Result<Vec<u8>, ApiError> {
         Ok(hmac::sign(self.key().await?, &message(purpose, parts)).as_ref().to_vec())
     }
 
-    /// Whether the tag is the message's, in constant time.
+    /// Whether the tag belongs to the message. Compares in constant time.
     ///
     /// # Errors
-    /// When the key cannot be had.
+    /// When the key is not available.
     pub async fn verify(&self, purpose: &str, parts: &[&[u8]], tag: &[u8]) -> Result<bool, ApiError> {
         Ok(hmac::verify(self.key().await?, &message(purpose, parts), tag).is_ok())
     }
@@ -81,7 +82,7 @@ impl MacKey {
     }
 }
 
-/// Each part with its length before it: no two lists of parts make the same message.
+/// Length prefixes: no two lists of parts make the same message.
 fn message(purpose: &str, parts: &[&[u8]]) -> Vec<u8> {
     let mut message = Vec::new();
     for part in [purpose.as_bytes()].iter().chain(parts) {

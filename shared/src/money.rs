@@ -6,7 +6,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The most that a price or a total may be, in minor units: exact in every JSON parser, whichever number type it uses.
+/// The most that a price or a total may be, in minor units: exact in every JSON parser, whatever its number type.
 pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
 
 /// An amount of money.
@@ -21,13 +21,13 @@ pub struct Money {
 }
 
 impl Money {
-    /// The price of `quantity` pieces, or nothing where that is more than [`MAX_AMOUNT`].
+    /// The price of `quantity` pieces; `None` above [`MAX_AMOUNT`].
     #[must_use]
     pub fn times(self, quantity: u32) -> Option<Self> {
         self.amount.checked_mul(quantity.into()).and_then(|amount| self.with(amount))
     }
 
-    /// The sum, or nothing where the currencies differ or it is more than [`MAX_AMOUNT`].
+    /// The sum; `None` for different currencies or above [`MAX_AMOUNT`].
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
         if self.currency != other.currency {

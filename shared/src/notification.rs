@@ -1,4 +1,4 @@
-//! Notifications: what users are told inside the application, where mail would be too much.
+//! Notifications: messages to users inside the application, where mail would be too much.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -28,32 +28,33 @@ impl QueueContract for NotificationQueue {
 pub struct Notification {
     pub user_id: Uuid,
     pub content: Content,
-    /// When that happened.
+    /// The time of the event.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
 }
 
-/// What a notification says. Each field says its name in JSON, since the OpenAPI document does not hear of a rule for all of them.
+/// The content of a notification. Each field names its JSON key itself: the OpenAPI schema does not follow a rule for
+/// all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", content = "data", rename_all = "camelCase")]
 pub enum Content {
-    /// The order was taken.
+    /// The order was placed.
     OrderPlaced {
         #[serde(rename = "orderId")]
         order_id: Uuid,
         total: Money,
     },
-    /// Somebody works on the order.
+    /// The order was confirmed.
     OrderConfirmed {
         #[serde(rename = "orderId")]
         order_id: Uuid,
     },
-    /// The order is on its way.
+    /// The order was shipped.
     OrderShipped {
         #[serde(rename = "orderId")]
         order_id: Uuid,
     },
-    /// The order arrived.
+    /// The order was delivered.
     OrderDelivered {
         #[serde(rename = "orderId")]
         order_id: Uuid,

@@ -6,7 +6,7 @@ pub use runtime_api::{Streamed, from_address, peak_memory};
 
 use crate::{Stage, aws, child_log::ChildLog, template};
 
-/// A running function. It ends with this value.
+/// A running function. Dropping it ends the process.
 pub struct Function {
     name: String,
     running: runtime_api::Function,
@@ -28,7 +28,7 @@ impl Function {
         Self { name: name.to_owned(), running, _log: log }
     }
 
-    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    /// Invokes the function and waits for its reply. Threads may do so concurrently.
     ///
     /// # Panics
     /// When the function answers with an error or not in time, or its process ends.
@@ -37,7 +37,7 @@ impl Function {
         self.running.invoke(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Hands the function an event, and returns what it streams from its first bytes on.
+    /// Invokes the function, and returns its streamed reply from the first bytes on.
     ///
     /// # Panics
     /// As [`Function::invoke`].
@@ -46,7 +46,7 @@ impl Function {
         self.running.stream(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The most memory that the process has taken, in kB.
+    /// The peak memory of the process, in kB.
     ///
     /// # Panics
     /// When it has ended.
@@ -55,7 +55,7 @@ impl Function {
         self.running.peak_memory().expect("the process is there")
     }
 
-    /// Hands the function an HTTP request from a network address, as the gateway would, and returns its reply.
+    /// Invokes the function with an HTTP request from a network address, and returns its reply.
     #[must_use]
     pub fn http(&self, route_key: &str, body: &Value, address: &str) -> Value {
         self.invoke(&from_address(aws::http_event(route_key, body), address))

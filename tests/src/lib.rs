@@ -1,4 +1,5 @@
-//! What the tests share: the stage they run against, a client for its API, and the template and contract to compare.
+//! The shared part of the tests: the stage they run against, a client for its API, and the template and contract to
+//! compare.
 //!
 //! The tests need a stage of their own, which `cargo xtask test` starts and names in `SOUK_STAGE_FILE`.
 

@@ -12,11 +12,11 @@ use serde_json::Value;
 use shared::contract::{Resource, ResourceContext};
 use ureq::Agent;
 
-/// Where everything is.
+/// The addresses of the stage.
 pub struct Stage {
-    /// `HOST:PORT` of the API: resolved by nobody, sent in the `Host` header.
+    /// `HOST:PORT` of the API: never resolved, only sent in the `Host` header.
     pub api_host: String,
-    /// The same of the functions that stream from URLs of their own, by their names.
+    /// The same of the functions with streaming URLs, by their names.
     pub function_hosts: BTreeMap<String, String>,
     /// `http://127.0.0.1:PORT`
     pub aws_endpoint: String,
@@ -25,17 +25,17 @@ pub struct Stage {
     /// The directory of its logs.
     pub logs: PathBuf,
     pub agent: Agent,
-    /// The API as its contract describes it.
+    /// The OpenAPI document.
     pub openapi: Value,
 }
 
 static STAGE: LazyLock<Stage> = LazyLock::new(Stage::open);
 
 impl Stage {
-    /// The one stage of this run.
+    /// The stage of this run.
     ///
     /// # Panics
-    /// Without one: the tests of this crate have to be run by `cargo xtask test`.
+    /// Without a stage: the tests of this crate have to be run by `cargo xtask test`.
     #[must_use]
     pub fn get() -> &'static Self {
         &STAGE
@@ -59,16 +59,16 @@ impl Stage {
         }
     }
 
-    /// Opens a store or queue in this process, as a function would: the run's environment says where they are.
+    /// Opens a store or queue in this process, with the run's environment.
     ///
     /// # Panics
-    /// When the environment does not.
+    /// When a variable is missing.
     #[must_use]
     pub fn resource<R: Resource>(&self) -> R {
         R::open(&ResourceContext::system()).expect("the test run's environment")
     }
 
-    /// Runs the `tools` binary on this stage, and returns what it printed.
+    /// Runs the `tools` binary on this stage, and returns its output.
     ///
     /// # Panics
     /// When it fails.
@@ -82,19 +82,19 @@ impl Stage {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// `cargo xtask`, as this run was started with it, in a checkout.
+    /// `cargo xtask` of this run, for another checkout.
     ///
     /// # Panics
-    /// When it was not.
+    /// When the run was not started by it.
     #[must_use]
     pub fn xtask(checkout: &Path) -> Command {
         let mut command = Command::new(shared::environment::required("SOUK_XTASK").unwrap());
-        // By its own crate's directory it finds the checkout, as cargo says it.
+        // Like cargo, it finds the checkout by its own crate's directory.
         command.env("CARGO_MANIFEST_DIR", checkout.join("infra/xtask")).current_dir(checkout);
         command
     }
 
-    /// The `Host` of a request: the API's, or that of the function that streams the reply.
+    /// The `Host` of a request: the API's, or that of a streaming function.
     #[must_use]
     pub fn host(&self, method: &str, path: &str) -> &str {
         let route = shared::api::route(&format!("{method} {}", path.split('?').next().unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! `template.yaml`, read strictly: whatever this module does not know how to compare, it refuses.
+//! `template.yaml`, read strictly: anything that this module cannot compare is refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use serde_yaml_ng::{Mapping, Value};
 
 use crate::declared::{Declared, Trigger, pascal};
 
-/// Something in the template that is not as the contract says, or cannot be read.
+/// A difference between template and contract, or something unreadable.
 pub type Drift = String;
 
 /// The template.
@@ -18,14 +18,14 @@ pub struct Template {
     root: Value,
 }
 
-/// A function of the template, and what about it follows from its name alone.
+/// A function of the template, with the drift of the properties that follow from its name.
 pub struct TemplateFunction {
     pub declared: Declared,
     pub timeout: u64,
     pub drift: Vec<Drift>,
 }
 
-/// The checkout.
+/// The checkout's directory.
 #[must_use]
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
@@ -35,7 +35,7 @@ impl Template {
     /// Reads the repository's template.
     ///
     /// # Panics
-    /// When it is not there or is not YAML.
+    /// When it is missing or not YAML.
     #[must_use]
     pub fn read() -> Self {
         Self::read_from("template.yaml")
@@ -44,7 +44,7 @@ impl Template {
     /// Reads one of the repository's templates.
     ///
     /// # Panics
-    /// When it is not there or is not YAML.
+    /// When it is missing or not YAML.
     #[must_use]
     pub fn read_from(path: &str) -> Self {
         Self::parse(&fs::read_to_string(repository().join(path)).unwrap())
@@ -59,25 +59,25 @@ impl Template {
         Self { root: serde_yaml_ng::from_str(text).unwrap() }
     }
 
-    /// The environment variables that every function has.
+    /// The environment variables of every function.
     #[must_use]
     pub fn common_environment(&self) -> BTreeSet<String> {
         keys(&self.root["Globals"]["Function"]["Environment"]["Variables"])
     }
 
-    /// What a parameter is where a deployment says nothing.
+    /// The default of a parameter.
     #[must_use]
     pub fn default_of(&self, parameter: &str) -> String {
         text(&self.root["Parameters"][parameter]["Default"])
     }
 
-    /// When a condition holds, as the template writes it.
+    /// A condition, in the template's notation.
     #[must_use]
     pub fn condition(&self, name: &str) -> String {
         text(&self.root["Conditions"][name])
     }
 
-    /// One of the properties that every function has.
+    /// A property of every function.
     #[must_use]
     pub fn global(&self, name: &str) -> String {
         text(&self.root["Globals"]["Function"][name])
@@ -86,7 +86,7 @@ impl Template {
     /// Every function by its name, which is its directory.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// What is unreadable.
     pub fn functions(&self) -> Result<BTreeMap<String, TemplateFunction>, Drift> {
         let mut functions = BTreeMap::new();
         for (id, resource) in self.resources("AWS::Serverless::Function") {
@@ -99,18 +99,18 @@ impl Template {
         Ok(functions)
     }
 
-    /// A queue: its properties, if it is there under the name that follows from its own.
+    /// The properties of a queue, under the logical id and the name that follow from its own.
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// What is missing or unreadable.
     pub fn queue(&self, name: &str) -> Result<&Value, Drift> {
         self.queue_called(&format!("{}Queue", pascal(name)), name)
     }
 
-    /// The dead-letter queue of a queue: there, and named in its redrive policy.
+    /// Checks a queue's dead-letter queue, and its redrive policy.
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// What is missing or unreadable.
     pub fn dead_letter_queue(&self, name: &str, queue: &Value) -> Result<(), Drift> {
         let id = format!("{}DeadLetterQueue", pascal(name));
         self.queue_called(&id, &format!("{name}-dlq"))?;
@@ -118,10 +118,10 @@ impl Template {
         expect("deadLetterTargetArn", &target, &format!("!GetAtt {id}.Arn"))
     }
 
-    /// Every alarm by its logical id: what it watches, and when it goes off.
+    /// Every alarm by its logical id: its metric and its threshold.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// What is unreadable.
     pub fn alarms(&self) -> Result<BTreeMap<String, Alarm>, Drift> {
         self.resources("AWS::CloudWatch::Alarm")
             .map(|(id, resource)| {
@@ -142,14 +142,14 @@ impl Template {
     /// The value of a mapping.
     ///
     /// # Panics
-    /// When it is not there or is not a number.
+    /// When it is missing or not a number.
     #[must_use]
     pub fn mapped(&self, mapping: &str, key: &str, name: &str) -> u64 {
         let value = self.root["Mappings"][mapping][key][name].as_u64();
         value.unwrap_or_else(|| panic!("no number {name} in {mapping} for {key}"))
     }
 
-    /// Every text in the template, wherever it is, without what is read from its tag.
+    /// Every text anywhere in the template, without its tag.
     #[must_use]
     pub fn texts(&self) -> Vec<&str> {
         fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -192,7 +192,7 @@ impl Template {
             ],
         )?;
         let mut drift = Vec::new();
-        // The others have what Globals says. The authorizer is asked before each of their requests.
+        // The others have the value of `Globals`. The authorizer runs before each of their requests.
         let concurrency = if self.is_authorizer(id) { "!Ref AWS::NoValue" } else { "" };
         let found = text(&properties["ReservedConcurrentExecutions"]);
         drift.extend(expect("ReservedConcurrentExecutions", &found, concurrency).err());
@@ -315,7 +315,7 @@ impl Template {
             .any(|(_, resource)| text(&resource["Properties"]["ServiceToken"]) == format!("!GetAtt {id}.Arn"))
     }
 
-    /// Each environment variable with all the values that it has anywhere.
+    /// Each environment variable with all of its values in the template.
     #[must_use]
     pub fn environment_values(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut values = BTreeMap::<String, BTreeSet<String>>::new();
@@ -329,7 +329,7 @@ impl Template {
     }
 }
 
-/// What an alarm watches, as the template writes it.
+/// An alarm, in the template's notation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Alarm {
     pub namespace: String,
@@ -339,7 +339,7 @@ pub struct Alarm {
     pub dimension: (String, String),
     /// It goes off above this.
     pub threshold: u64,
-    /// What no data at all means.
+    /// The state of missing data.
     pub missing_data: String,
 }
 
@@ -379,7 +379,7 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
     })
 }
 
-/// Without IAM: the function asks for an access token itself.
+/// Without IAM: the function requires an access token itself.
 fn function_url(url: &Value) -> Result<Trigger, Drift> {
     only(url, &["AuthType", "InvokeMode"])?;
     expect("AuthType", &text(&url["AuthType"]), "NONE")?;
@@ -419,7 +419,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
     value.as_mapping().map(Mapping::keys).into_iter().flatten().map(text).collect()
 }
 
-/// A scalar or a list of them as the template writes it, its tags included.
+/// A scalar or a list of them in the template's notation, with its tags.
 fn text(value: &Value) -> String {
     match value {
         Value::Sequence(values) => format!("[{}]", values.iter().map(text).collect::<Vec<_>>().join(", ")),

@@ -1,6 +1,5 @@
-//! Nothing is sold that was not there, and nothing gets lost: while orders are placed and cancelled and stock comes in, with
-//! connections that are cut at random, each look at the database finds as many units in stock and in orders as there ever were, and
-//! for each order one message.
+//! Conservation of stock: orders are placed and cancelled and stock is added, with randomly cut connections; each
+//! snapshot of the database has the same number of units in stock and in orders, and one message per order.
 //!
 //! The bank test of Jepsen, for a shop.
 
@@ -41,7 +40,7 @@ const WORKERS: usize = 6;
 const PRODUCTS: usize = 5;
 const INITIAL: u32 = 40;
 
-/// What everybody here works on, and what came of it.
+/// The shared state of the workers, and their counts.
 struct Shop {
     products: Vec<Uuid>,
     owner: Owner,
@@ -62,7 +61,7 @@ impl Shop {
         self.is_over.load(Ordering::Relaxed)
     }
 
-    /// What a store error is here: a connection that was cut.
+    /// The only store error allowed here: a cut connection.
     fn failed(&self, error: &StoreError) {
         assert!(!matches!(error, StoreError::Contended { .. }), "a deadlock reached a client: {error}");
         Self::count(&self.cut);
@@ -143,7 +142,7 @@ async fn restock(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
     }
 }
 
-/// Places, cancels and restocks at random, on a connection of its own.
+/// Places, cancels and restocks at random, on its own connection.
 async fn work(shop: Arc<Shop>) {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
     while !shop.is_over() {
@@ -155,7 +154,7 @@ async fn work(shop: Arc<Shop>) {
     }
 }
 
-/// Cuts everybody's connections but its own, again and again.
+/// Cuts all other connections, again and again.
 async fn cut_connections(shop: Arc<Shop>) {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
     let others = "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
@@ -165,14 +164,14 @@ async fn cut_connections(shop: Arc<Shop>) {
         let ids: Vec<i64> =
             sqlx::query_scalar(others).fetch_all(&mut *mysql.connection().await.unwrap()).await.unwrap();
         if let Some(id) = ids.first() {
-            // One that is gone already cannot be cut.
+            // A closed connection cannot be killed.
             let kill = sqlx::AssertSqlSafe(format!("KILL CONNECTION {id}"));
             let _ = sqlx::raw_sql(kill).execute(&mut *mysql.connection().await.unwrap()).await;
         }
     }
 }
 
-/// Looks at everything at one moment. How many orders there were.
+/// Checks one consistent snapshot. Returns the number of orders.
 async fn check(mysql: &Mysql, shop: &Shop) -> Option<i64> {
     let mut connection = mysql.connection().await.ok()?;
     sqlx::raw_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT").execute(&mut *connection).await.ok()?;
@@ -194,7 +193,7 @@ async fn check(mysql: &Mysql, shop: &Shop) -> Option<i64> {
          (SELECT COUNT(*) FROM outbox WHERE envelope LIKE ?) AS messages",
     );
     let counts = counts.bind(user).bind(format!("%{user}%")).fetch_one(&mut *connection).await.ok()?;
-    // Some statement of this look may have been cut: then it saw nothing.
+    // If a statement of this snapshot was cut, the check does not count.
     Connection::ping(&mut *connection).await.ok()?;
     sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.ok()?;
 
@@ -244,6 +243,6 @@ async fn at_every_moment_stock_and_orders_sum_up_to_what_came_in() {
         "{looks} looks; {placed} placed, {cancelled} cancelled, {restocked} restocked, {refused} refused, {cut} cut"
     );
     assert!(looks > 20 && placed > 20 && cancelled > 10 && restocked > 5 && refused > 0 && cut > 5);
-    // One whose answer was cut off may have been placed all the same.
+    // An order whose answer was cut off may have been placed all the same.
     assert!(orders >= i64::from(placed));
 }

@@ -1,7 +1,8 @@
-//! Placing an order, with the process ended at every step: before and after each statement, the commit included, before and after
-//! the message leaves, before the reply. Whoever then sends the same request again has one order, one mail, one notification, one change of the stock.
+//! Crash consistency of placing an order: the process is killed at every step, before and after each statement, the
+//! commit included, before and after the message leaves, before the reply. A retry of the same request then yields one
+//! order, one mail, one notification, one change of the stock.
 //!
-//! The function is the real binary; what stands between it and the servers cuts the conversation where it is to die.
+//! The function is the real binary; a proxy between it and the servers cuts the exchange where it is to die.
 
 use std::{sync::mpsc::RecvTimeoutError, thread, time::Duration};
 
@@ -38,7 +39,7 @@ impl Buyer {
     }
 }
 
-/// What a function is to reach through a proxy.
+/// The environment of a function that connects through proxies.
 fn through(mysql: &Proxy, sqs: &Proxy) -> [(&'static str, String); 2] {
     let endpoint = environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
     let (before, after) = endpoint.rsplit_once(':').unwrap();
@@ -54,7 +55,7 @@ fn port_of(address: &str) -> u16 {
     digits.parse().unwrap()
 }
 
-/// Ends a function where the proxy says, in the middle of the buyer's request. Whether it came to that.
+/// Kills a function where the proxy cuts, in the middle of the buyer's request. `false` if the exchange never came.
 fn die_there(buyer: &Buyer, mysql: &Proxy, sqs: &Proxy, which: &Proxy, step: usize, cut: Cut) -> bool {
     let function = Function::start("orders-place", &through(mysql, sqs));
     // Connected, so that the steps are those of the request.
@@ -68,7 +69,7 @@ fn die_there(buyer: &Buyer, mysql: &Proxy, sqs: &Proxy, which: &Proxy, step: usi
                 Ok(()) => {
                     function.kill();
                     which.mend();
-                    // It panics, since nothing answers any more; unless it gave up waiting in the moment before, and answered.
+                    // It panics, since nothing answers any more; unless it timed out just before, and answered.
                     let _ = request.join();
                     return true;
                 }
@@ -83,7 +84,7 @@ fn die_there(buyer: &Buyer, mysql: &Proxy, sqs: &Proxy, which: &Proxy, step: usi
     })
 }
 
-/// As if so much time had passed that whoever died is not waited for any more.
+/// Expires the leases of the killed process.
 async fn let_leases_expire(mysql: &Mysql) {
     for statement in [
         "UPDATE idempotency_keys SET leased_until = '2000-01-01' WHERE leased_until IS NOT NULL",
@@ -133,7 +134,7 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
         assert_eq!(row.try_get::<i64, _>("count").unwrap(), 1, "{death}");
         orders.push((death, order["id"].as_str().unwrap().to_owned()));
     }
-    // What was committed without its message leaving, or without that being noted, the relay sends.
+    // The relay sends the messages that were committed and not sent, or not marked as sent.
     let_leases_expire(&mysql).await;
     let relayed = aws::invoke("outbox-relay", &json!({}));
     assert_eq!(relayed["failed"], 0, "{relayed}");

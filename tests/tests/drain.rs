@@ -1,5 +1,5 @@
-//! Two thousand orders' worth of messages, all left to the relay, some of them sent twice: the queues run empty, each message leaves
-//! the outbox, and each consumer's effect is there once.
+//! The messages of two thousand orders, all left to the relay, some of them duplicated: the queues drain, each message
+//! leaves the outbox, and each effect exists once.
 
 use std::{
     thread,
@@ -32,9 +32,9 @@ use time::Duration as Span;
 use uuid::Uuid;
 
 const ORDERS: usize = 2000;
-/// Who place them, side by side.
+/// Concurrent buyers.
 const BUYERS: usize = 4;
-/// Of so many messages, one is sent once more: 5 %.
+/// One message of this many is duplicated: 5 %.
 const TWICE: usize = 20;
 const TIMEOUT: Duration = Duration::from_mins(4);
 
@@ -48,7 +48,7 @@ async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[OutboxMessage
         else {
             panic!("the key is new");
         };
-        // So long ago that the lease of whoever died is over.
+        // Long enough ago for the lease to be expired.
         let now = ambient.now() - Span::minutes(5);
         let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
         let trace = Trace::of(None, None, &ambient);
@@ -64,7 +64,7 @@ async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[OutboxMessage
     messages
 }
 
-/// Sends some of the messages past the outbox: each of them is then delivered at least twice.
+/// Sends some messages past the outbox: at-least-once delivery then delivers each of them at least twice.
 async fn send_twice(messages: &[[OutboxMessage; 2]]) -> usize {
     let (email, notification): (Queue<EmailQueue>, Queue<NotificationQueue>) =
         (Stage::get().resource(), Stage::get().resource());
@@ -82,7 +82,7 @@ async fn send_twice(messages: &[[OutboxMessage; 2]]) -> usize {
     results.len()
 }
 
-/// Of these messages: how many left the outbox, and how many a consumer has noted as done.
+/// Of these messages: the number that left the outbox, and the number that a consumer has processed.
 async fn progress(mysql: &Mysql, ids: &[Uuid]) -> (i64, i64) {
     let mut counts = [0; 2];
     for ids in ids.chunks(1000) {
@@ -104,7 +104,7 @@ async fn progress(mysql: &Mysql, ids: &[Uuid]) -> (i64, i64) {
     (sent, done)
 }
 
-/// The ids of all notifications that a user has, page by page.
+/// The ids of all notifications of a user, page by page.
 async fn notifications_of(mongodb: &Mongodb, caller: &Caller) -> Vec<Uuid> {
     let mut found = Vec::new();
     loop {
@@ -120,7 +120,7 @@ async fn notifications_of(mongodb: &Mongodb, caller: &Caller) -> Vec<Uuid> {
 async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each() {
     let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());
     let ambient = Ambient::system();
-    // Nobody's id: the mails are processed like any other, and none is written.
+    // An unknown id: the mails are processed like any other, and none is written.
     let buyer = Caller { user_id: ambient.id(), session_id: ambient.id(), roles: Roles(vec![Role::Customer]) };
     let start = Instant::now();
     let placing: Vec<_> = (0..BUYERS)
@@ -149,7 +149,7 @@ async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each
     }
     println!("{} messages and {twice} duplicates drained in {:.1} s", ids.len(), start.elapsed().as_secs_f64());
 
-    // What is still on its way is a duplicate, and changes nothing.
+    // The rest on its way are duplicates, which change nothing.
     thread::sleep(Duration::from_secs(2));
     let mut told: Vec<Uuid> = messages.iter().map(|[_, told]| told.id).collect();
     told.sort_unstable_by(|one, other| other.cmp(one));

@@ -1,4 +1,4 @@
-//! The contract, the function directories, `template.yaml`, `openapi.json` and the running stage say the same.
+//! Drift: the contract, the function directories, `template.yaml`, `openapi.json` and the running stage agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ fn the_template_says_what_the_contract_says() {
     assert_eq!(drift(&Template::read()), Vec::<Drift>::new());
 }
 
-/// Whoever reads it may change the shape of MySQL: what serves requests must not.
+/// This secret grants changes of the schema: functions that serve requests must not have it.
 #[test]
 fn only_migrations_may_read_the_secret_of_the_first_user_of_mysql() {
     let functions = Template::read().functions().unwrap();
@@ -189,7 +189,7 @@ fn planted_drift_is_found() {
     }
 }
 
-/// All that the template and the contract do not agree on.
+/// All differences between template and contract.
 fn drift(template: &Template) -> Vec<Drift> {
     let mut drift = Vec::new();
     let mut differ = |what: &str, found: String, expected: String| {
@@ -235,7 +235,7 @@ fn drift(template: &Template) -> Vec<Drift> {
     drift
 }
 
-/// What a variable is set to wherever it is set: it follows from its name.
+/// The value of a variable follows from its name, wherever it is set.
 fn expected_value(variable: &str) -> String {
     let parameter = |name: &str| format!("!Sub {{{{resolve:ssm:/souk/${{Stage}}/{name}}}}}");
     match variable {
@@ -268,7 +268,7 @@ fn expected_value(variable: &str) -> String {
     }
 }
 
-/// Two alarms for every queue that is consumed, one for the outboxes, and the one that takes a deployment back.
+/// Two alarms for every consumed queue, one for the outboxes, and the one that rolls a deployment back.
 fn expected_alarms() -> BTreeMap<String, Alarm> {
     let alarm = |namespace: &str, metric: &str, dimension: (&str, String), threshold, missing_data: &str| Alarm {
         namespace: namespace.to_owned(),
@@ -296,7 +296,8 @@ fn expected_alarms() -> BTreeMap<String, Alarm> {
     alarms
 }
 
-/// The queue exists, waits long enough for its consumer, and gives up on a message only after some tries.
+/// The queue exists, its visibility timeout suits its consumer, and a message is dead-lettered only after several
+/// receives.
 fn queue_drift(template: &Template, name: &str, consumer_timeout: u64) -> Result<(), Drift> {
     let queue = template.queue(name)?;
     template.dead_letter_queue(name, queue)?;

@@ -1,7 +1,7 @@
-//! Consumers and the relay on real queues: what fails alone, what comes back when, who dies in the middle.
+//! Consumers and the relay on real queues: partial failures, retries with backoff, crashes in the middle.
 //!
-//! Two kinds of consumer: one that is declared here and fails as it is told, and the real binary. Both on queues of the test's
-//! own, polled as Lambda polls.
+//! Two kinds of consumer: one declared here, which fails on demand, and the real binary. Both on the test's own queues,
+//! polled like Lambda does.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use tests::{
 };
 use uuid::Uuid;
 
-/// What a message does to its consumer.
+/// The effect of a message on its consumer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Effect {
     Good,
@@ -50,7 +50,7 @@ impl QueueContract for ProbeQueue {
     type Message = Effect;
 }
 
-/// A consumer that does as its messages say.
+/// A consumer whose messages determine the outcome.
 struct Probe;
 
 shared::function!(Probe = "probe" Consumer { deliveries: Deliveries<ProbeQueue> });
@@ -68,7 +68,7 @@ impl ConsumerContract for Probe {
 
 type ProbeNeeds = <Probe as shared::contract::Function>::Needs;
 
-/// How often each message was handled, by its outbox id.
+/// The number of times each message was handled, by its outbox id.
 static HANDLED: Mutex<Option<HashMap<Uuid, u32>>> = Mutex::new(None);
 
 fn handled(id: Uuid) -> u32 {
@@ -175,7 +175,7 @@ async fn what_there_is_no_time_for_is_not_begun_and_back_at_once() {
     let ids: Vec<Uuid> = (0..8).map(|_| send(&queue, Effect::Slow)).collect();
     let batch = queue.receive(10, 1);
     assert_eq!(batch.len(), 8);
-    // Four at a time, two seconds each: for the other four there is less left than a message needs.
+    // Four at a time, two seconds each: for the other four less time is left than a message needs.
     let reply = consume(&queue, &dead, &batch, Duration::from_secs(6)).await;
     queue.settle(&batch, &reply);
     assert_eq!(reply["batchItemFailures"].as_array().unwrap().len(), 4, "{reply}");
@@ -214,7 +214,7 @@ async fn a_failing_message_comes_back_as_the_backoff_says() {
             gaps[0],
             gaps[MESSAGES - 1]
         );
-        // The poll comes on top.
+        // Plus the time of a poll.
         assert!(gaps[MESSAGES - 1] < longest + Duration::from_millis(2500), "after receive {receive}");
         assert!(mean > before, "the pause grows");
         before = mean;
@@ -222,7 +222,7 @@ async fn a_failing_message_comes_back_as_the_backoff_says() {
     assert_eq!(dead.depth() as usize, MESSAGES);
 }
 
-/// A mail that can be told from every other one.
+/// A mail with a unique content.
 fn order_mail(user: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderPlaced { order_id, total: Money { amount: 100, currency: Currency::EUR }, items: 1 };
@@ -252,12 +252,12 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     let victim = Function::start("on-email", &through);
     let batch = queue.receive(10, 1);
     assert_eq!(batch.len(), 10);
-    // It is never mended: what SES has not heard by then, it never hears.
+    // Never mended: a request that was cut off does not reach SES later.
     let reached = ses.cut(1, Cut::BeforeRequest);
     thread::scope(|scope| {
         let invocation = scope.spawn(|| victim.invoke(&event(&batch)));
         reached.recv_timeout(Duration::from_secs(20)).expect("it comes to the second mail");
-        // So that of every mail that SES has, there is a note: between the two no consumer can help sending it again.
+        // By now every mail that SES has is noted as sent: between the two steps a duplicate cannot be avoided.
         thread::sleep(Duration::from_millis(500));
         victim.kill();
         assert!(invocation.join().is_err());
@@ -266,7 +266,7 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     println!("{sent} of 10 were sent when it died");
     assert!((1..10).contains(&sent), "{sent} were sent");
 
-    // As if the lease of whoever died were over.
+    // Expires the leases of the killed process.
     for message in &messages {
         let expire =
             "UPDATE processed_messages SET leased_until = '2000-01-01' WHERE message_id = ? AND done_at IS NULL";

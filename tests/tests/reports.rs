@@ -1,4 +1,4 @@
-//! `/v1/reports`, over a hundred thousand orders. A program of its own, since nobody else wants so many.
+//! `/v1/reports`, over a hundred thousand orders. A program of its own, since no other test wants so many.
 
 use std::{
     fs,
@@ -33,12 +33,12 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 const ORDERS: u32 = 100_000;
-/// A span of time that all sample orders are in, and no others.
+/// A period with all sample orders and no others.
 const SPAN: [&str; 2] = ["2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z"];
-/// In SQL, orders in that span that count.
+/// The condition of counted orders of that period, in SQL.
 const SOLD: &str = "created_at >= '2026-02-01' AND created_at < '2026-02-20' AND status <> 'cancelled'";
 const TIMEOUT: Duration = Duration::from_mins(1);
-/// What the function may take, in kB: its `MemorySize` in the template.
+/// The memory limit of the function, in kB: its `MemorySize` in the template.
 const MEMORY: u64 = 256 * 1024;
 
 /// Adds the sample orders, once.
@@ -59,7 +59,7 @@ fn get(id: &str) -> Value {
     Call::get(format!("/v1/reports/{id}")).token(people::admin()).send().expect(200).json()
 }
 
-/// Waits until a report is over, and returns it.
+/// Waits for the end of a report, and returns it.
 fn wait_for(id: &str) -> Value {
     let start = Instant::now();
     loop {
@@ -81,7 +81,7 @@ fn number(row: &MySqlRow, name: &str) -> u64 {
     row.try_get(name).unwrap()
 }
 
-/// What SQL says to each figure of the report.
+/// Each figure of the report, by SQL.
 async fn by_sql(mysql: &Mysql) -> Value {
     let span = SOLD.split(" AND status").next().unwrap();
     let mut statuses = json!({});
@@ -138,7 +138,7 @@ fn processes(function: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// How long each thread of a process was on a core; not its first one, which reads, but those that add up.
+/// The CPU time of each thread of a process, except the first one, which reads.
 fn computing(process: &Path) -> Vec<Duration> {
     let threads = fs::read_dir(process.join("task")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let others = threads.filter(|thread| thread.file_name() != process.file_name());
@@ -209,7 +209,7 @@ fn a_report_over_a_span_that_is_none_is_refused() {
     }
 }
 
-/// Asks for a report as the endpoint does, and keeps the message to itself.
+/// Requests a report as the endpoint does, without sending its message.
 async fn request_and_die(mysql: &Mysql) -> (Uuid, Value) {
     let ambient = Ambient::system();
     let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
@@ -233,7 +233,7 @@ async fn status(mysql: &Mysql, id: Uuid) -> Status {
     reports::find(mysql, id).await.unwrap().unwrap().status
 }
 
-/// As if so much time had passed that whoever died is not waited for any more.
+/// Expires the lease of the killed process.
 async fn let_lease_expire(mysql: &Mysql, id: Uuid) {
     let statement = "UPDATE reports SET leased_until = '2000-01-01' WHERE id = ? AND leased_until IS NOT NULL";
     sqlx::query(statement).bind(id).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
@@ -255,7 +255,7 @@ async fn a_report_whose_maker_is_killed_is_made_by_the_next_delivery_once() {
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(is_running));
         thread::sleep(Duration::from_millis(100));
         function.kill();
-        // It panics, since nothing answers any more.
+        // It panics, since the process is gone.
         assert!(delivery.join().is_err());
     });
     assert_eq!(status(&mysql, id).await, Status::Running, "it died in the middle");
@@ -292,7 +292,7 @@ async fn a_report_is_kept_by_whoever_holds_it_and_by_no_late_writer() {
     assert_eq!(failed["failure"], "a sum is more than a report can say", "{failed}");
 }
 
-/// Its message is in the dead-letter queue: nobody will make it, and nobody need ask for it for ever.
+/// A dead-lettered message: its report fails, so that its client stops polling.
 #[tokio::test]
 async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten() {
     let mysql: Mysql = Stage::get().resource();
@@ -304,7 +304,7 @@ async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten()
         let age = sqlx::query(sqlx::AssertSqlSafe(age)).bind(id);
         age.execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
     }
-    // What is to be sent of them is not sent: the relay leaves it to whoever asked, for half a minute.
+    // Their messages are not sent: for half a minute the relay leaves them to the requester's lease.
     let relayed = aws::invoke("outbox-relay", &json!({}));
     assert_eq!(relayed["failed"], 0, "{relayed}");
 
@@ -312,7 +312,7 @@ async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten()
     let failed = get(&abandoned.to_string());
     assert_eq!((&failed["status"], failed["finishedAt"].is_null()), (&json!("failed"), false), "{failed}");
     let _ = Call::get(format!("/v1/reports/{old}")).token(people::admin()).send().expect(404);
-    // Its message, put back by an operator, makes nothing of it.
+    // Redriving its message changes nothing.
     assert_eq!(aws::invoke("on-report", &event)["batchItemFailures"], json!([]));
     assert_eq!(get(&abandoned.to_string()), failed);
 }

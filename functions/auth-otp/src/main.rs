@@ -1,6 +1,7 @@
-//! `POST /v1/auth/otp`: a mail with a code to log in with.
+//! `POST /v1/auth/otp`: a mail with a login code.
 //!
-//! The challenge is opened for every address; whether somebody has it is looked up by the consumer of the message.
+//! The challenge is opened for every address. The consumer of the message looks the account up, so that the reply does
+//! not reveal whether there is one.
 
 use shared::{
     api::auth::{AuthOtp, OtpChallenge},

@@ -1,4 +1,4 @@
-//! `PUT /v1/auth/password`: a new password for whoever knows the present one. All other sessions end.
+//! `PUT /v1/auth/password`: a new password, against the current one. All other sessions end.
 
 use shared::{
     api::auth::AuthPasswordChange,

@@ -1,6 +1,6 @@
-//! `POST /v1/auth/password/forgot`: a mail with a code that entitles to a new password.
+//! `POST /v1/auth/password/forgot`: a mail with a code for setting a new password.
 //!
-//! Whether somebody has the address is looked up by the consumer of the message, so that nothing here depends on it.
+//! The consumer of the message looks the account up, so that the reply does not reveal whether there is one.
 
 use shared::{
     api::auth::{Accepted, AuthPasswordForgot},

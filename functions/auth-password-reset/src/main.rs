@@ -1,4 +1,4 @@
-//! `POST /v1/auth/password/reset`: a new password for the bearer of the code from the mail. All sessions end.
+//! `POST /v1/auth/password/reset`: a new password, against the code from the mail. All sessions end.
 
 use shared::{
     api::auth::AuthPasswordReset,

@@ -1,6 +1,6 @@
-//! `POST /v1/auth/register`: a new customer, and a mail with a code that verifies the address.
+//! `POST /v1/auth/register`: a new customer, and a mail with a verification code.
 //!
-//! The answer and the work are the same whether or not the address has an account: only its owner learns, by mail.
+//! The reply and the work are the same whether or not the address has an account: only its owner learns, by mail.
 
 use shared::{
     api::auth::{Accepted, AuthRegister},

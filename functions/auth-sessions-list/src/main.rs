@@ -1,4 +1,4 @@
-//! `GET /v1/auth/sessions`: where the caller is logged in.
+//! `GET /v1/auth/sessions`: the caller's sessions.
 
 use shared::{
     api::auth::{AuthSessionsList, Session, Sessions},

@@ -1,4 +1,4 @@
-//! `DELETE /v1/auth/sessions`: the caller is logged out everywhere, here too.
+//! `DELETE /v1/auth/sessions`: ends all of the caller's sessions, this one included.
 
 use shared::{
     api::auth::AuthSessionsRevoke, auth::session, contract::NoContent, error::ApiError, lambda::Request,

@@ -1,6 +1,6 @@
-//! `POST /v1/auth/verify-email/resend`: another mail with a code that verifies the address.
+//! `POST /v1/auth/verify-email/resend`: another mail with a verification code.
 //!
-//! Whether somebody has the address is looked up by the consumer of the message, so that nothing here depends on it.
+//! The consumer of the message looks the account up, so that the reply does not reveal whether there is one.
 
 use shared::{
     api::auth::{Accepted, AuthVerifyEmailResend},

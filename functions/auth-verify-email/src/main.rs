@@ -1,4 +1,4 @@
-//! `POST /v1/auth/verify-email`: the address is its user's, since the code from its mail came back.
+//! `POST /v1/auth/verify-email`: verifies an address with the code from its mail.
 
 use shared::{
     api::auth::AuthVerifyEmail,

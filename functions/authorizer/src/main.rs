@@ -1,7 +1,7 @@
-//! The Lambda authorizer: verifies the access token, and decides by the route whether its owner may go on.
+//! The Lambda authorizer: verifies the access token, and checks the route's access rule.
 //!
-//! The public keys are in its environment. It asks Redis one thing, whether the token was revoked; where Redis does not answer, the
-//! token counts until it expires.
+//! The public keys are in its environment. Its one call asks Redis whether the token was revoked. It fails open: while
+//! Redis does not answer, a token counts until it expires.
 
 use shared::{
     api,

@@ -1,4 +1,4 @@
-//! `GET /v1/lab/blocking`: waits, and keeps the thread that other requests of the environment need.
+//! `GET /v1/lab/blocking`: waits, and blocks the thread that other requests of the environment need.
 
 use shared::{
     api::lab::{LabBlocking, Waited},

@@ -1,4 +1,4 @@
-//! `GET /v1/lab/cache`: reads something slow through the cache, with or without a guard against stampedes.
+//! `GET /v1/lab/cache`: a slow read through the cache, guarded against stampedes or not.
 
 use shared::{
     api::lab::{CacheRead, LabCache},

@@ -1,4 +1,4 @@
-//! `GET /v1/lab/cpu`: adds up orders on as many threads as it is told to.
+//! `GET /v1/lab/cpu`: adds up orders on a number of threads.
 
 use shared::{
     api::lab::{AddedUp, LabCpu},

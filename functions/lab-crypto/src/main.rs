@@ -1,4 +1,4 @@
-//! `GET /v1/lab/crypto`: hashes passwords where it is told to.
+//! `GET /v1/lab/crypto`: hashes passwords on or off the reactor.
 
 use shared::{
     api::lab::{Hashed, LabCrypto},

@@ -1,4 +1,4 @@
-//! `GET /v1/lab/non-blocking`: waits, and has the thread serve other requests of the environment meanwhile.
+//! `GET /v1/lab/non-blocking`: waits, and yields the thread to other requests of the environment.
 
 use shared::{
     api::lab::{LabNonBlocking, Waited},

@@ -1,4 +1,4 @@
-//! `PATCH /v1/products/{id}`: another name, description or price, of the version that the client has seen.
+//! `PATCH /v1/products/{id}`: another name, description or price, with optimistic locking.
 
 use shared::{
     api::products::{Product, ProductsUpdate},

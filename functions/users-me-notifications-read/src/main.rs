@@ -1,4 +1,4 @@
-//! `POST /v1/users/me/notifications/{id}/read`: the caller has seen it.
+//! `POST /v1/users/me/notifications/{id}/read`: marks a notification as read. Idempotent.
 
 use shared::{
     api::notifications::UsersMeNotificationsRead,

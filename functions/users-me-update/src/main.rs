@@ -1,4 +1,4 @@
-//! `PATCH /v1/users/me`: the caller changes the own profile, if nobody else has since it was read.
+//! `PATCH /v1/users/me`: changes the caller's own profile, with optimistic locking.
 
 use shared::{
     api::users::{Profile, UsersMeUpdate},

@@ -1,4 +1,4 @@
-//! `POST /v1/users/{id}/restore`: a deleted user is back, if the address is still free.
+//! `POST /v1/users/{id}/restore`: restores a deleted user, if the address is still free.
 
 use shared::{
     api::users::{ManagedUser, UsersRestore},

@@ -1,6 +1,7 @@
-//! `PATCH /v1/users/{id}`: an admin changes somebody's roles or keeps them out.
+//! `PATCH /v1/users/{id}`: an admin changes a user's roles, or disables or enables the user.
 //!
-//! Whoever is kept out loses all sessions. With other roles sessions go on, but access tokens with the old ones do not.
+//! Disabling ends all sessions. After a change of roles sessions go on, and access tokens with the old roles are
+//! revoked.
 
 use shared::{
     api::users::{ManagedUser, UsersUpdate},

@@ -34,13 +34,13 @@ const LINGER: Duration = Duration::from_millis(200);
 /// How often a waiting caller checks that the process still runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A running function. It ends with this value.
+/// A running function. Dropping it ends the process.
 pub struct Function {
     process: Mutex<Child>,
     invocations: Sender<Invocation>,
 }
 
-/// Why there is no reply.
+/// Why an invocation has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
     #[error("the function failed: {0}")]
@@ -55,7 +55,7 @@ pub enum InvokeError {
     Headless(String),
 }
 
-/// An event on its way to the function.
+/// An event for the function.
 struct Invocation {
     event: String,
     answer: Sender<Answer>,
@@ -64,7 +64,7 @@ struct Invocation {
 /// The function's answer.
 enum Answer {
     Response(String),
-    /// Chunks, as they come.
+    /// Chunks as they arrive.
     Stream(Receiver<Vec<u8>>),
     Error(String),
 }
@@ -105,7 +105,7 @@ impl Function {
         let (invocations, events) = mpsc::channel();
         let api = RuntimeApi { function_name: name.to_owned(), events: Mutex::new(events), answers: Mutex::default() };
         let api = Arc::new(api);
-        // Waits for connections until this program ends, which is soon.
+        // Accepts connections until this program ends.
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let api = Arc::clone(&api);
@@ -116,7 +116,7 @@ impl Function {
         Ok(Self { process: Mutex::new(process), invocations })
     }
 
-    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    /// Invokes the function and waits for its reply. Threads may do so concurrently.
     ///
     /// # Errors
     /// When the function answers with an error, or not in time, or streams its reply, or its process ends.
@@ -128,7 +128,7 @@ impl Function {
         }
     }
 
-    /// Hands the function an event, and returns what it streams from its first bytes on.
+    /// Invokes the function, and returns its streamed reply from the first bytes on.
     ///
     /// # Errors
     /// As [`Function::invoke`]; when the reply is not streamed.
@@ -140,7 +140,7 @@ impl Function {
         }
     }
 
-    /// The most memory that the process has taken, in kB. `None` when it has ended.
+    /// The peak memory of the process, in kB. `None` when it has ended.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
         peak_memory(Path::new(&format!("/proc/{}", locked(&self.process).id())))
@@ -162,7 +162,7 @@ impl Function {
     /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         let mut process = locked(&self.process);
-        // One that has ended already cannot be ended again.
+        // An ended process cannot be killed again.
         let _ = process.kill();
         let _ = process.wait();
     }
@@ -181,7 +181,7 @@ impl Drop for Function {
     }
 }
 
-/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`; `None` when it has ended.
+/// The peak memory of a process, in kB (`VmHWM`), by its directory in `/proc`. `None` when it has ended.
 #[must_use]
 pub fn peak_memory(process: &Path) -> Option<u64> {
     let status = fs::read_to_string(process.join("status")).ok()?;
@@ -222,13 +222,13 @@ impl RuntimeApi {
                 }
                 _ => response(404, "", "{}"),
             };
-            // In one piece: the rest of it would wait for the acknowledgement of the start.
+            // In one write: the rest of it would wait for the acknowledgement of the start.
             connection.write_all(response.as_bytes())?;
         }
         Ok(())
     }
 
-    /// The next event, once there is one. `None` when there will be none any more.
+    /// The next event, once there is one. `None` when there will be no more.
     fn next(&self) -> Option<String> {
         let Invocation { event, answer } = locked(&self.events).recv().ok()?;
         let ambient = Ambient::system();
@@ -249,7 +249,7 @@ impl RuntimeApi {
         Some(response(200, &headers, &event))
     }
 
-    /// Hands on what the function streams, as fast as it is taken. Whether it was taken to its end.
+    /// Forwards a streamed reply at its reader's pace (*backpressure*). `false` if the reader is gone.
     fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
         let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
         let waiting = locked(&self.answers).remove(id);
@@ -281,7 +281,7 @@ fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
     connection.shutdown(Shutdown::Both)
 }
 
-/// The head of an HTTP request, as far as it matters here.
+/// The head of an HTTP request, reduced to what matters here.
 struct Head {
     path: String,
     length: usize,
@@ -290,7 +290,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads one. `None` where the connection ends.
+    /// Reads a head. `None` where the connection ends.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let first = line(reader)?;
         let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
@@ -309,7 +309,7 @@ impl Head {
         }
     }
 
-    /// Reads what follows it.
+    /// Reads the body after it.
     fn body(&self, reader: &mut impl BufRead) -> io::Result<String> {
         let mut body = Vec::new();
         if self.is_chunked {
@@ -323,7 +323,7 @@ impl Head {
     }
 }
 
-/// The next chunk of a body. `None` for the empty one, and the trailers after it.
+/// The next chunk of a body. `None` for the last, empty one, with its trailers.
 fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let size = line(reader)?;
     let length = number(size.split(';').next().unwrap_or_default(), 16)?;

@@ -18,7 +18,7 @@ pub struct Streamed {
     pub status: u64,
     pub headers: Value,
     chunks: Receiver<Vec<u8>>,
-    /// Of the chunk that came last.
+    /// The unread part of the last chunk.
     unread: Vec<u8>,
 }
 

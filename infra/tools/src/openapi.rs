@@ -1,4 +1,4 @@
-//! `tools openapi`: writes the OpenAPI document, or compares it with what the contract says.
+//! `tools openapi`: writes the OpenAPI document, or compares it with the contract.
 
 use std::{fs, path::Path};
 

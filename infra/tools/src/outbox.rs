@@ -1,6 +1,6 @@
-//! `tools outbox`: messages that were committed and not sent yet, on the stage and in AWS.
+//! `tools outbox`: committed messages that are not sent yet, on the stage and in AWS.
 //!
-//! The relay answers, since it is where the stores can be reached from: in AWS they are in a network of their own.
+//! The relay executes the commands, since only functions reach the stores: in AWS those are in a private network.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `tools ping`: whether every store lets us in, before anything is deployed that needs them.
+//! `tools ping`: whether every store accepts our credentials, before a deployment needs them.
 
 use anyhow::{Result, bail};
 use shared::{

@@ -1,4 +1,4 @@
-//! `/v1/auth`: registering, proving who one is, sessions and passwords.
+//! `/v1/auth`: registration, authentication, sessions and passwords.
 
 use crate::identity::ACCESS_TOKEN_LIFETIME;
 use garde::Validate;
@@ -26,7 +26,8 @@ use crate::{
 };
 
 endpoint! {
-    /// Registers a customer and mails a code that verifies the address. Answers the same whether or not the address has an account.
+    /// Registers a customer and mails a verification code.
+    /// The reply does not reveal whether the address has an account.
     AuthRegister = "auth-register" POST "/v1/auth/register" {
         access: Public,
         limit: Register,
@@ -49,7 +50,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Mails another code that verifies the address; earlier ones are void. Answers the same whether or not the address has an account.
+    /// Mails another verification code.
+    /// Earlier codes are void. The reply does not reveal whether the address has an account.
     AuthVerifyEmailResend = "auth-verify-email-resend" POST "/v1/auth/verify-email/resend" {
         access: Public,
         limit: Register,
@@ -60,7 +62,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Logs in with one of the strategies, and begins a session.
+    /// Logs in with one of the strategies and begins a session.
     AuthLogin = "auth-login" POST "/v1/auth/login" {
         access: Public,
         limit: Login,
@@ -72,7 +74,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Mails a code to log in with. Answers the same whether or not the address has an account.
+    /// Mails a login code.
+    /// The reply does not reveal whether the address has an account.
     AuthOtp = "auth-otp" POST "/v1/auth/otp" {
         access: Public,
         limit: LoginCode,
@@ -83,7 +86,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Exchanges a refresh token for new tokens. Each refresh token works once; one that is used again ends its session.
+    /// Exchanges a refresh token for new tokens.
+    /// Refresh token rotation: each token works once, and a reused one ends its session.
     AuthRefresh = "auth-refresh" POST "/v1/auth/refresh" {
         access: Public,
         body: RefreshRequest,
@@ -94,7 +98,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Ends the session that the access token belongs to.
+    /// Ends the session of the access token.
     AuthLogout = "auth-logout" POST "/v1/auth/logout" {
         access: User,
         reply: 204 NoContent,
@@ -103,7 +107,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// The caller's sessions, the one used last first.
+    /// Lists the caller's sessions, the most recently used first.
     AuthSessionsList = "auth-sessions-list" GET "/v1/auth/sessions" {
         access: User,
         reply: 200 Sessions,
@@ -112,7 +116,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Ends all of the caller's sessions, this one too.
+    /// Ends all of the caller's sessions, this one included.
     AuthSessionsRevoke = "auth-sessions-revoke" DELETE "/v1/auth/sessions" {
         access: User,
         reply: 204 NoContent,
@@ -132,7 +136,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Mails a code that entitles to a new password. Answers the same whether or not the address has an account.
+    /// Mails a code for setting a new password.
+    /// The reply does not reveal whether the address has an account.
     AuthPasswordForgot = "auth-password-forgot" POST "/v1/auth/password/forgot" {
         access: Public,
         limit: PasswordReset,
@@ -143,7 +148,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Sets a new password with the code from the mail, and ends all sessions.
+    /// Sets a new password with the code from the mail.
+    /// Ends all sessions.
     AuthPasswordReset = "auth-password-reset" POST "/v1/auth/password/reset" {
         access: Public,
         limit: PasswordReset,
@@ -155,7 +161,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Sets a new password, and ends all sessions but this one.
+    /// Changes the caller's password.
+    /// Ends all sessions but this one.
     AuthPasswordChange = "auth-password-change" PUT "/v1/auth/password" {
         access: User,
         limit: PasswordChange,
@@ -167,7 +174,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// The public keys that access tokens are verified with (RFC 7517).
+    /// The public keys that verify access tokens (RFC 7517).
     AuthJwks = "auth-jwks" GET "/.well-known/jwks.json" {
         access: Public,
         reply: 200 KeySet,
@@ -175,13 +182,13 @@ endpoint! {
     }
 }
 
-/// Who wants to register. Roles are given by admins, never taken from here.
+/// A registration. Only admins assign roles.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     #[garde(skip)]
     pub email: EmailAddress,
-    /// 12 to 128 characters, whichever; not a common password.
+    /// 12 to 128 characters of any kind; not a common password.
     #[garde(dive)]
     pub password: NewPassword,
 }
@@ -194,7 +201,7 @@ pub struct EmailVerification {
     pub code: MailCode,
 }
 
-/// Where a mail is to go.
+/// The address of a mail to send.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -202,7 +209,7 @@ pub struct MailRequest {
     pub email: EmailAddress,
 }
 
-/// The request was taken; what comes of it, the mail says.
+/// The request was accepted; the outcome comes by mail.
 #[derive(Serialize, ToSchema)]
 pub struct Accepted {
     status: &'static str,
@@ -214,12 +221,12 @@ impl Default for Accepted {
     }
 }
 
-/// What the code in the mail belongs to.
+/// The challenge that the code in the mail belongs to.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OtpChallenge {
     pub challenge_id: Uuid,
-    /// How long the code is valid after its mail was written, in seconds.
+    /// How long the code is valid once its mail is written, in seconds.
     pub expires_in: i64,
 }
 
@@ -245,35 +252,35 @@ pub struct RefreshRequest {
 pub struct PasswordReset {
     #[garde(skip)]
     pub code: MailCode,
-    /// 12 to 128 characters, whichever; not a common password.
+    /// 12 to 128 characters of any kind; not a common password.
     #[garde(dive)]
     pub password: NewPassword,
 }
 
-/// A new password, and the present one.
+/// A new password, and the current one.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PasswordChange {
     #[garde(skip)]
     pub current_password: Password,
-    /// 12 to 128 characters, whichever; not a common password.
+    /// 12 to 128 characters of any kind; not a common password.
     #[garde(dive)]
     pub new_password: NewPassword,
 }
 
-/// What a login or a refresh hands out.
+/// The tokens of a login or a refresh.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
-    /// A JWT for the `Authorization` header.
+    /// A JWT (RFC 9068) for the `Authorization` header.
     access_token: String,
     /// Always `Bearer`.
     token_type: &'static str,
     /// How long the access token is valid, in seconds.
     expires_in: i64,
-    /// For one `POST /v1/auth/refresh`. Opaque.
+    /// Opaque; works for one `POST /v1/auth/refresh`.
     refresh_token: String,
-    /// When the session ends, however often it is refreshed.
+    /// The absolute end of the session, however often it is refreshed.
     #[serde(with = "time::serde::rfc3339")]
     refresh_token_expires_at: OffsetDateTime,
 }
@@ -297,15 +304,15 @@ pub struct Sessions {
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     id: Uuid,
-    /// Whether the request came with this one.
+    /// Whether this is the session of the request.
     is_current: bool,
-    /// Where it began: an IPv4 address or an IPv6 network.
+    /// The network at login: an IPv4 address or an IPv6 network.
     network: String,
-    /// As the client called itself.
+    /// The client's `User-Agent`.
     user_agent: String,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     #[serde(with = "time::serde::rfc3339")]
     used_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -313,7 +320,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session as its owner sees it, who came with the session `current`.
+    /// The session as its owner sees it, whose own session is `current`.
     #[must_use]
     pub fn of(session: sessions::Session, current: Uuid) -> Self {
         let sessions::Session { id, network, user_agent, created_at, used_at, expires_at, .. } = session;

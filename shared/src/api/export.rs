@@ -1,6 +1,6 @@
-//! What an export is written in: lines of JSON for programs, CSV (RFC 4180) for spreadsheets.
+//! Forms of an export: lines of JSON for programs, CSV (RFC 4180) for spreadsheets.
 //!
-//! Both say at their end whether they are whole; docs/EXPORT.md has the format.
+//! Each form ends with a line that says whether the export is complete; docs/EXPORT.md has the format.
 
 use csv::{Terminator, WriterBuilder};
 use time::format_description::well_known::Rfc3339;
@@ -20,16 +20,16 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form that a media type of the endpoint stands for.
+    /// The form for a media type of the endpoint.
     #[must_use]
     pub fn of(media_type: &str) -> Self {
         if media_type == "text/csv" { Self::Csv } else { Self::Ndjson }
     }
 
-    /// What comes first.
+    /// The first line, if the form has one.
     ///
     /// # Errors
-    /// None that is known.
+    /// None is known.
     pub fn head(self) -> Result<Vec<u8>, ApiError> {
         match self {
             Self::Ndjson => Ok(Vec::new()),
@@ -37,10 +37,10 @@ impl Form {
         }
     }
 
-    /// One line, with what ends it.
+    /// One line with its terminator.
     ///
     /// # Errors
-    /// When a time cannot be written: that of no product that was made here.
+    /// When a time cannot be formatted, which holds for no stored product.
     pub fn line(self, line: &ExportLine) -> Result<Vec<u8>, ApiError> {
         match self {
             Self::Ndjson => {
@@ -76,7 +76,7 @@ fn csv_product(product: &Product) -> Result<Vec<u8>, ApiError> {
     ])
 }
 
-/// A record that is no product: as long as the others, so that strict parsers read it.
+/// A record without a product, of the same length as the others, so that strict parsers read it.
 fn last(kind: &str, [sku, name, description]: [&str; 3]) -> Result<Vec<u8>, ApiError> {
     record([kind, sku, name, description, "", "", "", "", "", ""])
 }
@@ -88,8 +88,8 @@ fn record(fields: [&str; COLUMNS.len()]) -> Result<Vec<u8>, ApiError> {
     writer.into_inner().map_err(|error| ApiError::internal(error.to_string()))
 }
 
-/// Text that a spreadsheet takes for text: what begins like a formula gets an apostrophe in front, as OWASP has it
-/// (<https://owasp.org/www-community/attacks/CSV_Injection>). Who wants names to the letter takes lines of JSON.
+/// CSV injection: a field that begins like a formula gets an apostrophe in front, as OWASP recommends
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>). Lines of JSON keep the exact text.
 fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
 }

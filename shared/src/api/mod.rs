@@ -1,7 +1,7 @@
 //! The HTTP API: every endpoint's declaration, and the types of its requests and replies.
 //!
-//! A new endpoint is declared in the file of its area and named in the list below; from there the OpenAPI document, the
-//! authorizer and the tests find it.
+//! A new endpoint is declared in the file of its area and named in the list below; the OpenAPI document, the authorizer
+//! and the tests take it from there.
 
 pub mod auth;
 pub mod export;
@@ -78,7 +78,7 @@ macro_rules! routes {
     ($($endpoint:ty,)+) => { &[$(Route::of::<$endpoint>(),)+] };
 }
 
-/// Every route, with who may call it: the authorizer's table.
+/// Every route with its access rule: the authorizer's table.
 pub const ROUTES: &[Route] = for_each_endpoint!(routes);
 
 /// The route that API Gateway names `route_key`.

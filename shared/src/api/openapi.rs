@@ -2,7 +2,7 @@
 
 use crate::contract::{Document, DocumentBuilder};
 
-/// The document, as `openapi.json` holds it.
+/// The OpenAPI document, as `openapi.json` holds it.
 #[must_use]
 pub fn document() -> Document {
     let document = DocumentBuilder::default();

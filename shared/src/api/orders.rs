@@ -1,4 +1,4 @@
-//! `/v1/orders`: buying.
+//! `/v1/orders`: orders.
 
 use std::collections::HashSet;
 
@@ -22,8 +22,8 @@ use crate::{
 };
 
 endpoint! {
-    /// Places an order: takes the stock and keeps the prices, all or nothing. A repeated request with the same
-    /// `Idempotency-Key` gets the same reply.
+    /// Places an order: takes the stock and fixes the prices.
+    /// All or nothing. A repeated request with the same `Idempotency-Key` gets the same reply.
     OrdersPlace = "orders-place" POST "/v1/orders" {
         access: User,
         idempotency: Keyed,
@@ -35,7 +35,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// The caller's orders, the newest first; everybody's for those who may see them.
+    /// Lists the caller's orders, the newest first.
+    /// With the permission `orders:read-all`, everybody's orders.
     OrdersList = "orders-list" GET "/v1/orders" {
         access: User,
         query: OrderQuery,
@@ -46,7 +47,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// One of the caller's orders; anybody's for those who may see them.
+    /// Reads one of the caller's orders.
+    /// With the permission `orders:read-all`, anybody's order.
     OrdersGet = "orders-get" GET "/v1/orders/{id}" {
         access: User,
         path: IdPath,
@@ -98,7 +100,7 @@ endpoint! {
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewOrder {
-    /// 1 to 50 products, none twice, all priced in one currency.
+    /// 1 to 50 different products, all priced in one currency.
     #[garde(length(min = 1, max = 50), custom(unique_products), dive)]
     #[schema(min_items = 1, max_items = 50)]
     pub lines: Vec<NewLine>,
@@ -115,7 +117,7 @@ impl NewOrder {
     }
 }
 
-/// A product and how many of it.
+/// A product and its quantity.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewLine {
@@ -177,7 +179,7 @@ fn unique_if_there(lines: &Option<Vec<NewLine>>, context: &()) -> garde::Result 
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub id: Uuid,
-    /// Whose it is.
+    /// The customer.
     pub user_id: Uuid,
     pub status: Status,
     pub items: Vec<OrderItem>,
@@ -205,7 +207,7 @@ pub struct OrderItem {
     pub unit_price: Money,
 }
 
-/// How an order goes on. Cancelling has an endpoint of its own.
+/// The next status of an order. Cancelling has its own endpoint.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -213,7 +215,7 @@ pub struct Progress {
     pub status: NextStatus,
 }
 
-/// What an order may become on its way.
+/// A status that fulfilment sets.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NextStatus {
@@ -249,7 +251,7 @@ pub struct OrderQuery {
 }
 
 impl OrderQuery {
-    /// Names the list that cursors belong to: another's, or one with another filter, is another list.
+    /// Binds cursors to this endpoint, the caller's scope and the filter.
     #[must_use]
     pub fn list(&self, scope: Scope) -> String {
         format!("orders {scope:?} {:?}", self.status)

@@ -26,9 +26,9 @@ use crate::{
     },
 };
 
-/// The most units that come or go at once.
+/// The largest stock adjustment, in units.
 const MAX_DELTA: i32 = 1_000_000_000;
-/// The most characters of a search. No word of it is longer than those that are indexed (84).
+/// The most characters of a search: fewer than the longest indexed word has (84).
 const MAX_SEARCH_LENGTH: usize = 80;
 
 endpoint! {
@@ -43,7 +43,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Products that are not deleted, in pages.
+    /// Lists products that are not deleted, in pages.
     ProductsList = "products-list" GET "/v1/products" {
         access: Public,
         query: ProductQuery,
@@ -54,8 +54,9 @@ endpoint! {
 }
 
 endpoint! {
-    /// All products that are not deleted, as they are at one moment, streamed in the order of their ids. An export that does not end
-    /// with its end line is not whole: `after` goes on where it broke off.
+    /// Streams all products that are not deleted.
+    /// They come from one consistent snapshot, in the order of their ids. An export without its end line is incomplete:
+    /// `after` resumes it.
     ProductsExport = "products-export" GET "/v1/products/export" {
         access: Requires<ProductsReadAll>,
         query: ExportQuery,
@@ -65,7 +66,9 @@ endpoint! {
 }
 
 endpoint! {
-    /// One product. `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`); its version is the `ETag`.
+    /// Reads one product.
+    /// `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`). The `ETag` is its
+    /// version.
     ProductsGet = "products-get" GET "/v1/products/{id}" {
         access: Public,
         precondition: IfNoneMatch,
@@ -77,7 +80,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Changes a product's name, description or price. What is left out stays.
+    /// Changes a product's name, description or price.
+    /// Omitted members keep their values.
     ProductsUpdate = "products-update" PATCH "/v1/products/{id}" {
         access: Requires<ProductsWrite>,
         precondition: IfMatch,
@@ -90,7 +94,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Takes a product off sale, softly: orders go on naming it, and its SKU stays taken.
+    /// Takes a product off sale (soft deletion).
+    /// Orders still refer to it, and its SKU stays taken.
     ProductsDelete = "products-delete" DELETE "/v1/products/{id}" {
         access: Requires<ProductsWrite>,
         path: IdPath,
@@ -101,7 +106,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Adds units to a product's stock or takes some out, for a reason that is kept.
+    /// Adjusts a product's stock, up or down.
+    /// The reason is kept with the adjustment.
     ProductsStock = "products-stock" POST "/v1/products/{id}/stock" {
         access: Requires<ProductsWrite>,
         idempotency: Keyed,
@@ -113,11 +119,11 @@ endpoint! {
     }
 }
 
-/// A product to be added.
+/// A product to add.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProduct {
-    /// The seller's own number: 1 to 64 letters, digits, dots, dashes and underscores; unique.
+    /// The seller's stock-keeping unit: 1 to 64 letters, digits, dots, dashes and underscores; unique.
     #[garde(length(min = 1, max = 64), custom(sku_characters))]
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     pub sku: String,
@@ -136,7 +142,7 @@ pub struct NewProduct {
     pub stock: u32,
 }
 
-/// What changes of a product: at least one of these.
+/// Changes of a product: at least one member.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProductChanges {
@@ -162,15 +168,15 @@ impl TryFrom<ProductChanges> for products::Changes {
     }
 }
 
-/// A change of a product's stock.
+/// A stock adjustment to make.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStockAdjustment {
-    /// Units that come, or that go: not 0.
+    /// Units added or, below zero, taken; not 0.
     #[garde(range(min = -MAX_DELTA, max = MAX_DELTA), custom(not_zero))]
     #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
     pub delta: i32,
-    /// Why, for whoever looks at the books.
+    /// Why the stock changes, for an audit.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
     #[schema(min_length = 1, max_length = 200)]
     pub reason: String,
@@ -180,23 +186,23 @@ fn not_zero(delta: &i32, (): &()) -> garde::Result {
     if *delta == 0 { Err(garde::Error::new("takes units that come or go")) } else { Ok(()) }
 }
 
-/// Which products to list, and in what order.
+/// Filters and order of a product list.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(rename_all = "camelCase")]
 #[garde(allow_unvalidated)]
 pub struct ProductQuery {
-    /// Only products priced in this currency. Needed by `minPrice`, `maxPrice` and the orders by price.
+    /// Only products priced in this currency. Required with `minPrice`, `maxPrice` and the orders by price.
     #[garde(custom(required_with_price(self)))]
     pub currency: Option<Currency>,
     /// Only products that cost at least this, in the currency's minor unit.
     pub min_price: Option<u64>,
     /// Only products that cost at most this, in the currency's minor unit.
     pub max_price: Option<u64>,
-    /// Only products of which there is some (`true`) or nothing (`false`) in stock.
+    /// Only products in stock (`true`) or out of stock (`false`).
     pub available: Option<bool>,
-    /// Only products with all of these words in their names, the last of which may be the beginning of one. If all of them are shorter
-    /// than three letters: products whose names begin with this.
+    /// Full-text search in names: products with all of these words, the last of which may be a prefix. If all of them
+    /// are shorter than three letters: products whose names begin with this text.
     #[garde(length(chars, max = MAX_SEARCH_LENGTH))]
     #[param(max_length = 80)]
     pub search: Option<String>,
@@ -212,7 +218,7 @@ pub struct ProductQuery {
     pub limit: u32,
 }
 
-/// The order of a list; a dash turns it round.
+/// The order of a list; a dash reverses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub enum ProductSort {
     #[default]
@@ -267,7 +273,7 @@ impl ProductQuery {
         }
     }
 
-    /// Names the list that cursors belong to: with other filters or another order it is another list.
+    /// Binds cursors to this endpoint, its filters and its order.
     #[must_use]
     pub fn list(&self) -> String {
         format!("products {:?} {:?}", self.filter(), self.sort)
@@ -308,12 +314,12 @@ impl From<products::Product> for Product {
     }
 }
 
-/// Where an export begins.
+/// The start of an export.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct ExportQuery {
-    /// Only products after this one: the id of the last product that came, to go on after an export that broke off.
+    /// Only products after this one: the id of the last product received, to resume an export that broke off.
     pub after: Option<Uuid>,
 }
 
@@ -322,34 +328,34 @@ pub struct ExportQuery {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ExportLine {
     Product(Product),
-    /// The last line of an export that is whole.
+    /// The last line of a complete export.
     End {
-        /// How many products came.
+        /// How many products were sent.
         products: u64,
     },
     /// The last line of an export that broke off.
     Error {
-        /// What happened, as the `type` of a problem (RFC 9457).
+        /// The `type` of the problem (RFC 9457).
         problem: String,
-        /// The same as a short phrase.
+        /// The `title` of the problem.
         title: String,
-        /// The last product that came, for the next request's `after`; null if none did and none was named.
+        /// The last product sent, for `after` of the next request; null if there was none and the request named none.
         after: Option<Uuid>,
-        /// Names this request in our logs.
+        /// The request's id in the logs.
         request_id: String,
     },
 }
 
-/// A change of a product's stock that was made.
+/// A stock adjustment.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockAdjustment {
     pub id: Uuid,
     pub product_id: Uuid,
-    /// Units that came, or that went.
+    /// Units added or, below zero, taken.
     pub delta: i32,
     pub reason: String,
-    /// Units that there then were.
+    /// Units in stock after the adjustment.
     pub stock: u32,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,

@@ -1,6 +1,7 @@
-//! Account linking: what follows for an account when its address is proven, by whichever proof.
+//! Account linking: the consequences for an account once its address is proven.
 //!
-//! Every way to prove an address ends in [`prove`]: the code of a registration, a login code, a reset code, an OpenID provider.
+//! Every proof of an address ends in [`prove`]: the code of a registration, a login code, a reset code, an OpenID
+//! provider.
 
 use uuid::Uuid;
 
@@ -22,41 +23,41 @@ use crate::{
     },
 };
 
-/// How often a proof is tried again while another request changes the same account.
+/// How often a proof is tried again after losing a race against another request for the same account.
 const ATTEMPTS: u32 = 3;
 
-/// What proves that an address is its user's.
+/// A proof that an address belongs to its user.
 pub enum Proof<'a> {
     /// The hash of the code from a registration's mail.
     VerificationCode(&'a [u8]),
-    /// A login code that was mailed to this address, and redeemed.
+    /// A login code, mailed to this address and redeemed.
     LoginCode(&'a EmailAddress),
     /// The hash of a reset code, for a new password.
     ResetCode {
         user_id: Uuid,
         code_hash: &'a [u8],
         password_hash: &'a str,
-        /// What has to be sent about it.
+        /// The notice of the change to its user.
         message: &'a OutboxMessage,
     },
-    /// An OpenID provider's word.
+    /// The statement of an OpenID provider.
     Provider(&'a ProviderIdentity),
 }
 
-/// A user, as an OpenID provider knows one.
+/// A user's identity at an OpenID provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProviderIdentity {
-    /// Issuer and subject: never changes, unlike the address.
+    /// Issuer and subject: stable, unlike the address.
     pub key: String,
-    /// An address that the provider has verified. One that it has not proves nothing, and says nothing about its owner here.
+    /// The address, if the provider has verified it. An unverified address proves nothing.
     pub verified_email: Option<EmailAddress>,
 }
 
-/// Takes a proof: the user whose address it proves, with everything that follows for the account done.
+/// Takes a proof and updates the account: the user whose address it proves.
 ///
 /// # Errors
-/// [`Problem::InvalidCode`] and [`Problem::InvalidCredentials`] for a proof that does not hold, or not any more; when a store does
-/// not answer.
+/// [`Problem::InvalidCode`] and [`Problem::InvalidCredentials`] for an invalid or expired proof; when a store does not
+/// answer.
 #[boxed]
 pub async fn prove(
     mongodb: &Mongodb,
@@ -82,7 +83,8 @@ pub async fn prove(
             Ok(user)
         }
         Proof::Provider(identity) => {
-            // Another request may have taken the identity or the address since it was looked up: the next look finds whose it is.
+            // Optimistic concurrency: another request may have taken the identity or the address since it was read, so
+            // it is read again.
             for _ in 0..ATTEMPTS {
                 if let Some(user) = find_or_create(mongodb, redis, identity, ambient).await? {
                     return Ok(user);
@@ -93,8 +95,8 @@ pub async fn prove(
     }
 }
 
-/// The user with this identity; else the one with its verified address, which is then linked; else a new one. `None` if another request
-/// did the same at the same time.
+/// The user with this identity; else the one with its verified address, which is then linked; else a new one. `None` if
+/// another request won the race.
 async fn find_or_create(
     mongodb: &Mongodb,
     redis: &Redis,
@@ -125,7 +127,8 @@ async fn link(
     let Some(linked) = users::link_identity(mongodb, user, key, ambient.now()).await? else { return Ok(None) };
     cache::invalidate(redis, Key::user(linked.id), linked.version).await;
     if !user.email_verified {
-        // The registration with this address has not shown that it is theirs; now the provider has, of its own user.
+        // Account pre-hijacking: the unverified registration may be an attacker's, so its sessions end now that the
+        // provider vouches for its own user.
         session::end_with_epoch(mongodb, redis, user.id, None, EndReason::AccessWithdrawn, ambient.now()).await;
     }
     Ok(Some(linked))

@@ -1,4 +1,4 @@
-//! Who calls, by the access token that came with a request: for the authorizer, and for functions that no gateway stands before.
+//! The caller of a request, by its access token: for the authorizer, and for functions without a gateway in front.
 
 use super::token::TokenVerifier;
 use crate::identity::Caller;
@@ -9,7 +9,7 @@ use crate::{
     store::redis::revocations::Revocations,
 };
 
-/// Knows callers by their access tokens.
+/// Authenticates callers by their access tokens.
 #[derive(Clone)]
 pub struct Authenticator {
     tokens: TokenVerifier,
@@ -31,12 +31,12 @@ impl Resource for Authenticator {
 }
 
 impl Authenticator {
-    /// The caller whom a token names, if it is good and the rule lets its owner in. Where Redis does not answer, a token counts until
-    /// it expires.
+    /// The caller of a valid token, if the access rule lets it in. Revocation fails open: while Redis does not answer,
+    /// a token counts until it expires.
     ///
     /// # Errors
-    /// [`Problem::Unauthenticated`] without a token or for one that is not good (any more), [`Problem::Forbidden`] for a caller without
-    /// the permission.
+    /// [`Problem::Unauthenticated`] for a missing, invalid, expired or revoked token, [`Problem::Forbidden`] for a
+    /// caller without the permission.
     pub async fn authenticate(&self, access: Access, token: Option<&str>) -> Result<Caller, Problem> {
         let token = token.and_then(|token| self.tokens.verify(token)).ok_or(Problem::Unauthenticated)?;
         access.check(Some(&token.caller))?;

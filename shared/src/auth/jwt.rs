@@ -1,5 +1,5 @@
-//! Has `jsonwebtoken` use ring, the one crypto provider here: `EdDSA` for our own tokens, RS256 for those of other issuers.
-//! Every other algorithm is refused.
+//! The crypto provider of `jsonwebtoken`: ring, as everywhere here. `EdDSA` for our own tokens, RS256 for those of
+//! other issuers; every other algorithm is refused.
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind, EncodingKey,
@@ -9,7 +9,7 @@ use jsonwebtoken::{
 };
 use ring::signature::{ED25519, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey};
 
-/// Installs the provider. Safe to repeat.
+/// Installs the provider. Idempotent.
 pub fn install_crypto() {
     static PROVIDER: CryptoProvider = CryptoProvider {
         signer_factory: |algorithm, key| match algorithm {
@@ -23,7 +23,7 @@ pub fn install_crypto() {
         },
         key_utils: KeyUtils::new_unimplemented(),
     };
-    // An error says that it is installed already.
+    // An error means that it is installed already.
     let _ = PROVIDER.install_default();
 }
 

@@ -1,4 +1,4 @@
-//! Authentication: who calls, and how a user proves to be one.
+//! Authentication: identifying the caller, and the ways to log in.
 
 pub mod account;
 mod authenticator;

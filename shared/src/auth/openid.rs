@@ -1,7 +1,7 @@
-//! ID tokens of another issuer (`OpenID` Connect Core 1.0, 3.1.3.7): verified with the keys that the issuer publishes.
+//! ID tokens of another issuer (`OpenID` Connect Core 1.0, 3.1.3.7), verified with the issuer's published keys.
 //!
-//! Keys are kept as long as the issuer says (`Cache-Control`), fetched anew for a key that is not known, and go on serving while the
-//! issuer cannot be reached.
+//! Keys are cached as `Cache-Control` says, fetched again for an unknown key id, and served stale while the issuer is
+//! unreachable.
 
 use std::{collections::HashMap, sync::Arc, time::Duration as StdDuration};
 
@@ -13,23 +13,23 @@ use tokio::sync::Mutex;
 use super::jwt;
 use crate::{boxed, email::EmailAddress, error::ApiError, http_client};
 
-/// How long the issuer may take to answer.
+/// Timeout of a request to the issuer.
 const FETCH_TIMEOUT: StdDuration = StdDuration::from_secs(3);
-/// How long keys are kept at most, whatever the issuer says.
+/// The longest that keys are cached.
 const MAX_TTL: Duration = Duration::DAY;
-/// How long keys are kept if the issuer says nothing.
+/// How long keys are cached without `Cache-Control`.
 const DEFAULT_TTL: Duration = Duration::minutes(5);
-/// How long after an attempt the issuer is left alone: tokens with invented key ids must not have us call it each time.
+/// Cool-down after each request to the issuer: tokens with invented key ids must not cause one request each.
 const COOLDOWN: Duration = Duration::seconds(10);
 const LEEWAY_SECONDS: u64 = 30;
 
-/// Who a token says has logged in at the issuer.
+/// The user that a token names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdToken {
-    /// Never changes, unlike the address.
+    /// Stable, unlike the address.
     pub subject: String,
     pub email: Option<EmailAddress>,
-    /// Whether the issuer has seen that the user reads that address's mail.
+    /// Whether the issuer has verified the address.
     pub email_verified: bool,
     pub nonce: String,
 }
@@ -46,7 +46,7 @@ struct Claims {
     email_verified: bool,
 }
 
-/// Some issuers write it as text.
+/// Some issuers write the flag as text.
 fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -60,7 +60,7 @@ fn true_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::E
     })
 }
 
-/// An issuer, and what its tokens have to say.
+/// An issuer, and how its tokens are validated.
 #[derive(Clone)]
 pub struct OpenIdIssuer {
     jwks_url: Arc<str>,
@@ -80,7 +80,7 @@ struct Jwks {
     keys: Vec<Jwk>,
 }
 
-/// A key of the set. What is not an RSA signature key is passed over.
+/// A key of the set. Only RSA signature keys are used.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -93,7 +93,7 @@ struct Jwk {
 }
 
 impl OpenIdIssuer {
-    /// An issuer whose tokens are for the client `client_id`.
+    /// An issuer of tokens whose audience is the client `client_id`.
     #[must_use]
     pub fn new(issuer: &str, jwks_url: &str, client_id: &str) -> Self {
         jwt::install_crypto();
@@ -101,16 +101,16 @@ impl OpenIdIssuer {
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
         validation.set_audience(&[client_id]);
-        // Google writes its name with and without the scheme.
+        // Google writes its issuer name with and without the scheme.
         validation.set_issuer(&[issuer, issuer.trim_start_matches("https://")]);
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         Self { jwks_url: jwks_url.into(), validation: Arc::new(validation), keys: Arc::default() }
     }
 
-    /// What the token says, or `None` for whatever is not a token of this issuer for us that is valid now.
+    /// The verified token, or `None` for one that is invalid, expired, of another issuer or for another audience.
     ///
     /// # Errors
-    /// When the issuer's keys have not been had yet, and cannot be had now.
+    /// When no keys were fetched yet, and none can be fetched now.
     #[boxed]
     pub async fn verify(&self, token: &str, now: OffsetDateTime) -> Result<Option<IdToken>, ApiError> {
         let header = jsonwebtoken::decode_header(token).ok();
@@ -124,7 +124,7 @@ impl OpenIdIssuer {
     }
 
     async fn key(&self, id: &str, now: OffsetDateTime) -> Result<Option<DecodingKey>, ApiError> {
-        // Held while the keys are fetched: whoever else needs them waits for the same answer.
+        // Single flight: the lock is held during the fetch, so that concurrent callers share its result.
         let mut keys = self.keys.lock().await;
         let is_fresh = keys.fresh_until.is_some_and(|until| now < until);
         let may_ask = keys.asked_at.is_none_or(|asked_at| now - asked_at >= COOLDOWN);
@@ -135,7 +135,7 @@ impl OpenIdIssuer {
                     keys.by_id = by_id;
                     keys.fresh_until = Some(now + kept);
                 }
-                Err(reason) => tracing::warn!(reason, "the issuer's keys as they were before"),
+                Err(reason) => tracing::warn!(reason, "the issuer's keys are served stale"),
             }
         }
         if keys.fresh_until.is_none() {
@@ -160,7 +160,7 @@ fn rsa_key(key: Jwk) -> Option<(String, DecodingKey)> {
     Some((key.kid?, decoding))
 }
 
-/// How long the reply says that it is good.
+/// How long the reply may be cached.
 fn kept(cache_control: Option<&str>) -> Duration {
     let mut directives = cache_control.unwrap_or_default().split(',');
     let max_age = directives.find_map(|directive| directive.trim().strip_prefix("max-age=")?.parse().ok());

@@ -1,7 +1,7 @@
 //! Access tokens: JWTs (RFC 9068, RFC 8725) signed with Ed25519, valid for ten minutes.
 //!
-//! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, which are in the environment,
-//! so that the authorizer calls nobody while it starts. What follows from a key that is replaced is in `docs/KEYS.md`.
+//! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, from the environment, and
+//! no call. Key rotation is in `docs/KEYS.md`.
 
 use crate::identity::{ACCESS_TOKEN_LIFETIME, AccessToken};
 use std::{collections::HashMap, sync::Arc};
@@ -28,23 +28,23 @@ use crate::{
     secret::Secret,
 };
 
-/// How long a signer keeps its key before it looks for a newer one.
+/// How long a signer caches its key.
 const KEY_TTL: Duration = Duration::minutes(5);
-/// Who the tokens are for.
+/// The audience of the tokens.
 const AUDIENCE: &str = "souk-api";
-/// What a token says it is (RFC 9068), so that no other JWT of ours passes for one.
+/// The token's type (RFC 9068), so that no other JWT of ours passes for an access token.
 const TYPE: &str = "at+jwt";
-/// What two clocks may differ by.
+/// The tolerated clock skew.
 const LEEWAY_SECONDS: u64 = 5;
 
-/// The claims of an access token. A claim that comes twice is refused by the parser.
+/// The claims of an access token. The parser refuses a duplicate claim.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
     aud: String,
     sub: Uuid,
     sid: Uuid,
-    /// How often the session had been refreshed.
+    /// How often the session was refreshed before.
     #[serde(rename = "gen")]
     generation: u64,
     jti: Uuid,
@@ -89,16 +89,16 @@ impl Resource for TokenSigner {
 
     async fn warm(&self) {
         if let Err(error) = self.key(self.ambient.now()).await {
-            tracing::warn!(%error, "the signing key is not there yet");
+            tracing::warn!(%error, "the signing key is not available yet");
         }
     }
 }
 
 impl TokenSigner {
-    /// A token valid from now for [`ACCESS_TOKEN_LIFETIME`]; `id` becomes its `jti`.
+    /// Signs a token, valid from now for [`ACCESS_TOKEN_LIFETIME`]; `id` becomes its `jti`.
     ///
     /// # Errors
-    /// When the signing key cannot be had.
+    /// When the signing key is not available.
     #[boxed]
     pub async fn sign(&self, token: &AccessToken, id: Uuid, now: OffsetDateTime) -> Result<String, ApiError> {
         let SigningKey { header, key, .. } = self.key(now).await?;
@@ -118,7 +118,7 @@ impl TokenSigner {
         jsonwebtoken::encode(&header, &claims, &key).map_err(ApiError::internal)
     }
 
-    /// The key, read again when it is old. Where that fails, the old one still signs.
+    /// The key, refreshed after [`KEY_TTL`]. If that fails, the stale key still signs.
     async fn key(&self, now: OffsetDateTime) -> Result<SigningKey, ApiError> {
         let mut held = self.key.lock().await;
         if let Some(key) = held.as_ref().filter(|key| now - key.read_at < KEY_TTL) {
@@ -127,7 +127,7 @@ impl TokenSigner {
         match (self.read_key(now).await, held.as_ref()) {
             (Ok(key), _) => Ok(held.insert(key).clone()),
             (Err(error), Some(old)) => {
-                tracing::warn!(%error, "signing with the key as it was read before");
+                tracing::warn!(%error, "signing with the stale key");
                 Ok(old.clone())
             }
             (Err(error), None) => Err(error),
@@ -183,12 +183,12 @@ impl TokenVerifier {
         validation.validate_nbf = true;
         validation.set_audience(&[AUDIENCE]);
         validation.set_issuer(&[issuer]);
-        // Of these the library checks those that are there; the parser of the claims asks for the rest.
+        // The library checks those of them that are present; the parser of the claims requires the rest.
         validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
         Ok(Self { keys: Arc::new(decoding), validation: Arc::new(validation) })
     }
 
-    /// What the token says, or `None` for whatever is not a token of ours that is valid now.
+    /// The claims of a valid token of ours, else `None`.
     #[must_use]
     pub fn verify(&self, token: &str) -> Option<AccessToken> {
         let header = jsonwebtoken::decode_header(token).ok()?;
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::identity::Role;
 
-    /// A key, and a verifier that knows it.
+    /// A key, and a verifier that trusts it.
     fn key() -> (Ed25519KeyPair, String, TokenVerifier) {
         let (document, public) = keys::generate();
         let pair = Ed25519KeyPair::from_pkcs8(&BASE64URL.decode(&document.private_key).unwrap()).unwrap();

@@ -43,7 +43,7 @@ pub trait FromBody: Sized {
     /// Parses and validates.
     ///
     /// # Errors
-    /// [`Problem::MalformedRequest`] for what is not JSON, [`Problem::ValidationFailed`] for what is not allowed.
+    /// [`Problem::MalformedRequest`] for malformed JSON, [`Problem::ValidationFailed`] for values that are not allowed.
     fn from_body(bytes: &[u8]) -> Result<Self, ApiError>;
 
     /// The schema, and those it refers to, for the OpenAPI document.
@@ -74,7 +74,7 @@ impl FromBody for NoBody {
     }
 }
 
-/// Parses JSON and validates what it says.
+/// Parses and validates JSON.
 ///
 /// # Errors
 /// As [`FromBody::from_body`].
@@ -88,7 +88,7 @@ pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> 
         if !error.is_data() {
             return not_json(error);
         }
-        // The parser adds where in the text it stands; the field's name says that better.
+        // The parser's text ends with a position in the JSON; the field's name says it better.
         let text = error.to_string();
         ApiError::field(field, text.split(" at line ").next().unwrap_or_default())
     })?;
@@ -97,7 +97,7 @@ pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> 
     Ok(value)
 }
 
-/// Validates what was parsed.
+/// Validates a parsed value.
 ///
 /// # Errors
 /// [`Problem::ValidationFailed`] with every field that is not allowed.

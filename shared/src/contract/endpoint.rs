@@ -37,17 +37,17 @@ pub trait Endpoint: Function {
     const PATH: &'static str;
     /// `METHOD PATH`: how API Gateway names the route.
     const ROUTE_KEY: &'static str;
-    /// One sentence for the OpenAPI document.
+    /// What the endpoint does, for the OpenAPI document.
     const SUMMARY: &'static str;
     /// The status of a successful reply.
     const STATUS: u16;
-    /// What the reply may be written in. Where there are several, the client chooses (`Accept`); the first is for one that does not.
+    /// Media types of the reply. With several, the `Accept` header chooses; the first is the default.
     const MEDIA_TYPES: &'static [&'static str];
-    /// Whether the reply is sent while it is written, from a function URL: HTTP APIs hold a reply back until it is whole.
+    /// Whether the reply is streamed, from a function URL: HTTP APIs buffer a reply until it is complete.
     const STREAMED: bool;
-    /// The problems it may answer beyond those that follow from its access rule, body and needs.
+    /// The problems it may answer, besides those that follow from its access rule, body and needs.
     const PROBLEMS: &'static [Problem];
-    /// How often it may be called. The wrapper counts by address; the handler counts by account.
+    /// Its rate limit. The wrapper counts by address; the handler counts by account.
     const LIMIT: Option<Limit>;
 
     type Access: AccessRule;
@@ -68,7 +68,7 @@ pub struct Route {
     pub route_key: &'static str,
     pub access: Access,
     pub limit: Option<Limit>,
-    /// Whether it is at a URL of the function's own, and not at the API's.
+    /// Whether it is served at a function URL instead of the API.
     pub streamed: bool,
 }
 

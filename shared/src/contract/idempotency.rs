@@ -9,7 +9,7 @@ use crate::error::{ApiError, Problem};
 /// The most characters of a key.
 const MAX_LENGTH: usize = 255;
 
-/// A client's name for one request, with a hash of what was requested.
+/// An idempotency key: the client's name for one request, with a hash of its payload.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey {
     key: String,
@@ -17,7 +17,7 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// Takes the header's value and what was requested.
+    /// Takes the header's value and the payload.
     ///
     /// # Errors
     /// When there is no header, or it is not 1 to 255 visible ASCII characters.
@@ -36,27 +36,27 @@ impl IdempotencyKey {
         &self.key
     }
 
-    /// SHA-256 of what was requested.
+    /// SHA-256 of the payload.
     #[must_use]
     pub fn payload_hash(&self) -> &[u8] {
         &self.payload_hash
     }
 }
 
-/// Whether an endpoint asks for an `Idempotency-Key` header.
+/// Whether an endpoint requires an `Idempotency-Key` header.
 pub trait Idempotency: Send + Sync + 'static {
     const REQUIRED: bool;
-    /// What the handler gets of it.
+    /// The handler's view of the header.
     type Key: Send;
 
-    /// Takes the header's value and what was requested.
+    /// Takes the header's value and the payload.
     ///
     /// # Errors
     /// When the header is required and missing, or is not a key.
     fn key(header: Option<&str>, payload: &[u8]) -> Result<Self::Key, ApiError>;
 }
 
-/// The header is not looked at.
+/// The header is ignored.
 pub struct NotKeyed;
 
 impl Idempotency for NotKeyed {
@@ -80,8 +80,8 @@ impl Idempotency for Keyed {
     }
 }
 
-/// What was requested of an endpoint: the body, and what the path names. Each part of the path says how long it is, so that no two
-/// requests look the same.
+/// The payload of a request: its path parameters and its body. Length prefixes keep two different requests from having
+/// the same payload.
 pub(crate) fn payload<'a>(path: &HashMap<String, String>, body: &'a [u8]) -> Cow<'a, [u8]> {
     if path.is_empty() {
         return Cow::Borrowed(body);

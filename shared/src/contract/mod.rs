@@ -1,7 +1,8 @@
-//! What a function is: declared once as a type, in [`crate::api`] or [`crate::background`].
+//! The contract of a function: declared once as a type, in [`crate::api`] or [`crate::background`].
 //!
-//! From the declarations come the OpenAPI document, the authorizer's route table and `cargo xtask routes`; `template.yaml` is
-//! tested against them. A function's crate names its declaration in [`crate::lambda!`], and is handed what it declares.
+//! The OpenAPI document, the authorizer's route table and `cargo xtask routes` are derived from the declarations;
+//! `template.yaml` is tested against them. A function's crate names its declaration in [`crate::lambda!`] and gets the
+//! resources that it declares.
 
 mod access;
 mod body;
@@ -26,13 +27,13 @@ pub use params::{IdPath, NoBody, NoContent, NoPath, NoQuery};
 pub use precondition::{IfMatch, IfNoneMatch, Precondition, Unconditional, entity_tag};
 pub use resource::{Grant, Needs, Requirements, Resource, ResourceContext, Target};
 
-/// A declared function, of whatever kind.
+/// A declared function of any kind.
 pub trait Function: Sized + Send + Sync + 'static {
     /// The package, the binary, the directory under `functions/`, and the end of the Lambda's name.
     const NAME: &'static str;
-    /// The stores, queues and secrets that the handler is handed.
+    /// The stores, queues and secrets of the handler.
     type Needs: Needs;
-    /// What calls it: see [`crate::lambda`].
+    /// The event source: see [`crate::lambda`].
     type Kind;
 }
 

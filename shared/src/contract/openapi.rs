@@ -17,7 +17,7 @@ use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs, Preconditi
 use super::{FromBody, Presence};
 use crate::error::{FieldError, Problem, ProblemDocument};
 
-/// The document.
+/// The OpenAPI document.
 pub type Document = OpenApi;
 
 const SCHEME: &str = "accessToken";
@@ -134,7 +134,7 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
     operation.build()
 }
 
-/// Where a streamed reply comes from. AWS chooses the id.
+/// The server of a streamed reply. AWS chooses the id.
 fn function_url() -> Server {
     let variable = |text: &str| ServerVariableBuilder::new().default_value(text);
     ServerBuilder::new()
@@ -175,7 +175,7 @@ fn header(name: &str, required: Required, description: &str) -> Parameter {
         .build()
 }
 
-/// What an endpoint may answer instead of its reply: what it declares, and what follows from the rest of its declaration.
+/// An endpoint's problems: those it declares, and those that follow from the rest of its declaration.
 fn problems<E: Endpoint>() -> Vec<Problem> {
     let mut problems = vec![Problem::MalformedRequest, Problem::Internal];
     match E::Access::ACCESS {

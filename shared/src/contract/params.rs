@@ -1,4 +1,4 @@
-//! Paths, queries, bodies and replies that many endpoints have: an id, or nothing.
+//! Common paths, queries, bodies and replies: an id, or nothing.
 
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -19,12 +19,12 @@ pub struct IdPath {
 #[derive(Deserialize, Validate)]
 pub struct NoPath {}
 
-/// No query parameters; those that come are refused.
+/// No query parameters; any other is refused.
 #[derive(Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
 pub struct NoQuery {}
 
-/// No body; one that comes is not looked at.
+/// No body; one that is sent is ignored.
 pub struct NoBody;
 
 /// A reply without a body: the status 204.

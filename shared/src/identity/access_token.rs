@@ -7,10 +7,10 @@ use super::Caller;
 /// How long an access token is valid.
 pub const ACCESS_TOKEN_LIFETIME: Duration = Duration::minutes(10);
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
     pub caller: Caller,
-    /// How often the session had been refreshed.
+    /// How often the session was refreshed before.
     pub generation: u64,
 }

@@ -1,20 +1,20 @@
-//! The caller of an endpoint, and what follows from that for queries.
+//! The caller of an endpoint, and the scope of its queries.
 
 use uuid::Uuid;
 
 use super::{Permission, Roles, permission::Named};
 
-/// A user who came with a valid access token.
+/// An authenticated caller: a user with a valid access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     pub user_id: Uuid,
-    /// The login that the token belongs to.
+    /// The session of the token.
     pub session_id: Uuid,
     pub roles: Roles,
 }
 
-/// Somebody who reads or changes what is their own. Queries of things that belong to users take it instead of an id: it comes only
-/// from a [`Caller`], never from a path or a body.
+/// The owner of resources. Queries of a user's resources take it instead of an id: it comes only from a [`Caller`],
+/// never from a path or a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(Uuid);
 
@@ -25,7 +25,7 @@ impl Owner {
     }
 }
 
-/// Whose things a caller may see.
+/// Whose resources a caller may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     Own(Owner),
@@ -33,13 +33,13 @@ pub enum Scope {
 }
 
 impl Caller {
-    /// The caller as the owner of what is theirs.
+    /// The caller as the owner of its resources.
     #[must_use]
     pub const fn owner(&self) -> Owner {
         Owner(self.user_id)
     }
 
-    /// Everybody's things with the permission `P`, else the caller's own.
+    /// Everybody's resources with the permission `P`, else the caller's own.
     #[must_use]
     pub fn scope<P: Named>(&self) -> Scope {
         if self.may(P::PERMISSION) { Scope::Everybody } else { Scope::Own(self.owner()) }

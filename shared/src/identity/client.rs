@@ -1,21 +1,21 @@
-//! The network address and the program that a request came from.
+//! The network address and the user agent of a request.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The most characters of a `User-Agent` that are kept.
+/// The most characters kept of a `User-Agent`.
 const MAX_USER_AGENT: usize = 200;
 
-/// Where a request came from, as the gateway saw it.
+/// The client of a request, as the gateway saw it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// An IPv4 address, or the /64 network of an IPv6 address, which is what one customer of a provider has.
+    /// An IPv4 address, or the /64 network of an IPv6 address: what a provider assigns to one customer.
     pub network: String,
-    /// As the client calls itself, without control characters, cut to 200 characters.
+    /// The client's `User-Agent`, without control characters, cut to 200 characters.
     pub user_agent: String,
 }
 
 impl Client {
-    /// Takes the source address and the `User-Agent`; an address that cannot be read is `unknown`.
+    /// Takes the source address and the `User-Agent`; an unreadable address is `unknown`.
     #[must_use]
     pub fn new(source_ip: &str, user_agent: &str) -> Self {
         let network = match source_ip.parse() {

@@ -1,7 +1,7 @@
-//! Codes that prove that somebody reads the mail of an address: for verifying it, and for resetting a password.
+//! Codes that prove control of an address: for verifying it, and for resetting a password.
 //!
-//! A code is made when its mail is written, by the consumer that sends it: no outbox, queue or log ever holds one. It has 130
-//! random bits, so its plain SHA-256 can be stored: nobody can try them all.
+//! The consumer that sends a mail makes its code: no outbox, queue or log ever holds one. A code has 130 random bits,
+//! so its plain SHA-256 can be stored: it withstands brute force.
 
 use ring::digest;
 use serde::Deserialize;
@@ -10,17 +10,17 @@ use utoipa::ToSchema;
 
 use crate::ambient::Ambient;
 
-/// Crockford's base 32: no letter that is taken for a digit.
+/// Crockford's base 32, which leaves out letters that look like digits.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LENGTH: usize = 26;
 
-/// A code from a mail, as somebody types it. Its `Debug` form hides it.
+/// A code from a mail, as the user types it. `Debug` redacts it.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, min_length = 26, max_length = 26)]
 pub struct MailCode(String);
 
-/// What is stored of a code.
+/// The stored form of a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailCodeProof {
     /// SHA-256.
@@ -29,7 +29,7 @@ pub struct MailCodeProof {
 }
 
 impl MailCode {
-    /// A new code for the mail, and what is stored of it.
+    /// A new code for the mail, and its stored form.
     #[must_use]
     pub fn issue(ambient: &Ambient, lifetime: Duration) -> (Self, MailCodeProof) {
         let text = ambient.bytes::<LENGTH>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
@@ -38,7 +38,7 @@ impl MailCode {
         (code, proof)
     }
 
-    /// What is stored of a code that was typed like this: case and spaces do not matter.
+    /// The hash of a typed code. Case and white space do not matter.
     #[must_use]
     pub fn hash(&self) -> Vec<u8> {
         let typed: String = self.0.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();

@@ -1,6 +1,6 @@
-//! Identity as data: callers and what they may do, where a request came from, and what sessions and codes are made of.
+//! Identity as data: callers and permissions, clients, and the building blocks of sessions and codes.
 //!
-//! Values and rules without input or output; [`crate::auth`] is what works with them.
+//! Values and rules without input or output; [`crate::auth`] works with them.
 
 mod access_token;
 mod caller;

@@ -12,7 +12,7 @@ pub trait Named: Send + Sync + 'static {
 
 macro_rules! permissions {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
-        /// Something a role may allow.
+        /// A permission, granted by a role.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Permission { $($(#[doc = $doc])+ $name,)+ }
 
@@ -36,7 +36,7 @@ macro_rules! permissions {
 permissions! {
     /// Create, change, restock and delete products.
     ProductsWrite = "products:write",
-    /// Take all products out at once.
+    /// Export all products.
     ProductsReadAll = "products:read-all",
     /// See everybody's orders.
     OrdersReadAll = "orders:read-all",
@@ -58,16 +58,16 @@ permissions! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Buys. Everybody who registers is one.
+    /// Buys. Every registered user starts as one.
     Customer,
-    /// Keeps the catalogue and fulfils orders.
+    /// Maintains the catalogue and fulfils orders.
     Staff,
-    /// May do everything.
+    /// Has every permission.
     Admin,
 }
 
 impl Role {
-    /// The table.
+    /// The permissions of a role.
     #[must_use]
     pub const fn permissions(self) -> &'static [Permission] {
         match self {
@@ -108,7 +108,7 @@ impl FromStr for Role {
 #[error("not a role")]
 pub struct UnknownRole;
 
-/// The roles of one user; written `customer,staff` where only text fits, as in an authorizer's context.
+/// The roles of one user; `customer,staff` as text, for an authorizer's context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Roles(pub Vec<Role>);

@@ -1,8 +1,9 @@
-//! Refresh tokens: what a client holds of a session, new after every use (RFC 9700, 4.14.2).
+//! Refresh tokens with rotation (RFC 9700, 4.14.2): each works once.
 //!
-//! A token is the family's 128 random bits, the same for the life of the session, and a secret of 256 bits. Only hashes of both
-//! are stored. Each rotation stores a random salt, and the next secret is HMAC-SHA256(secret, salt): so whoever held the old secret can
-//! be handed the same successor again, within the grace window, and the store alone tells nobody any token.
+//! A token is the family's 128 random bits, the same for the life of the session, and a secret of 256 bits. Only hashes
+//! of both are stored. Each rotation stores a random salt, and the next secret is HMAC-SHA256(secret, salt): a client
+//! that presents the old secret within the grace period gets the same successor again. The store alone reveals no
+//! token.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use ring::{digest, hmac};
@@ -13,10 +14,10 @@ use crate::ambient::Ambient;
 const FAMILY_LENGTH: usize = 16;
 const SECRET_LENGTH: usize = 32;
 
-/// What a rotation adds, so that the store knows something that the token does not.
+/// The salt of a rotation: known to the store, not to the client.
 pub type Salt = [u8; 32];
 
-/// A refresh token. Not printable by accident: it has no `Debug` form.
+/// A refresh token. It has no `Debug` form, so that no log prints it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken {
     family: [u8; FAMILY_LENGTH],
@@ -24,13 +25,13 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The first of a new family.
+    /// The first token of a new family.
     #[must_use]
     pub fn new(ambient: &Ambient) -> Self {
         Self { family: ambient.bytes(), secret: ambient.bytes() }
     }
 
-    /// Reads what a client presents. What is not a token of ours by its form is none.
+    /// Parses a presented token. `None` if its form is wrong.
     #[must_use]
     pub fn parse(text: &SecretString) -> Option<Self> {
         let bytes = BASE64URL.decode(text.expose_secret()).ok()?;
@@ -38,19 +39,19 @@ impl RefreshToken {
         Some(Self { family: family.try_into().ok()?, secret: secret.try_into().ok()? })
     }
 
-    /// What the client is given: 64 characters, base64url.
+    /// The token as text: 64 characters, base64url.
     #[must_use]
     pub fn text(&self) -> String {
         BASE64URL.encode([&self.family[..], &self.secret].concat())
     }
 
-    /// What is stored of its family.
+    /// The stored hash of the family.
     #[must_use]
     pub fn family_hash(&self) -> Vec<u8> {
         hash(&self.family)
     }
 
-    /// What is stored of its secret.
+    /// The stored hash of the secret.
     #[must_use]
     pub fn secret_hash(&self) -> Vec<u8> {
         hash(&self.secret)

@@ -1,18 +1,18 @@
-//! Waiting and keeping the thread, against waiting and giving it back.
+//! Waiting that blocks its thread, against waiting that yields it.
 //!
-//! On classic Lambda an environment serves one request at a time, and nobody else minds. On managed instances it serves several
-//! (`AWS_LAMBDA_MAX_CONCURRENCY`), and all of them share the reactor's threads, as many as there are cores: Node's event loop, with
-//! a few loops instead of one.
+//! On classic Lambda an environment serves one request at a time, and blocking harms no other. On managed instances it
+//! serves several (`AWS_LAMBDA_MAX_CONCURRENCY`), and all of them share the reactor's threads, as many as there are
+//! cores: Node's event loop, with a few loops instead of one.
 
 use std::{thread, time::Duration};
 
-/// What a driver without `async` does, a lock that is held over something slow, or `std::fs` on a slow disk. Whoever shares the
-/// thread stands still, those included whose answer has arrived.
+/// Blocks its thread, like a driver without `async`, a lock held over something slow, or `std::fs` on a slow disk.
+/// Every task on the thread stands still, even one whose answer has arrived.
 pub fn blocking(time: Duration) {
     thread::sleep(time);
 }
 
-/// What every store of Souk does: the thread serves others until the answer is there.
+/// Yields its thread, like every store of Souk: the thread runs other tasks until the answer arrives.
 pub async fn non_blocking(time: Duration) {
     tokio::time::sleep(time).await;
 }

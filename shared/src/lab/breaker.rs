@@ -1,7 +1,8 @@
-//! A dependency that hangs: it takes the connection and does not answer, as a server does that is overloaded or whose disk is full.
+//! A dependency that hangs: it accepts the connection and does not answer, like a server that is overloaded or whose
+//! disk is full.
 //!
-//! Lambda bills every millisecond of waiting, and while one request waits another environment starts for the next. A timeout bounds
-//! what a request loses; a breaker ([`crate::breaker`]) has only the first few lose it.
+//! Lambda bills every millisecond of waiting, and while one request waits another environment starts for the next. A
+//! timeout bounds the wait of each request; a circuit breaker ([`crate::breaker`]) limits it to the first few.
 
 use std::{
     io,
@@ -25,36 +26,37 @@ use crate::{
     error::ApiError,
 };
 
-/// How long a call with a timeout waits.
+/// Timeout of a protected call.
 pub const TIMEOUT: Duration = Duration::from_millis(100);
-/// After this the dependency hangs up. Half a second, to be watched; with many a client and load balancer it is a minute.
+/// After this the dependency hangs up. Half a second, short enough to watch; many clients and load balancers wait a
+/// minute.
 pub const HANGS_FOR: Duration = Duration::from_millis(500);
 
-/// What stands between a request and the dependency.
+/// The protection between a request and the dependency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protection {
     None,
     Timeout,
-    /// A timeout, and a breaker before it.
+    /// A timeout behind a circuit breaker.
     #[default]
     Breaker,
 }
 
-/// How a call ended. None succeeds.
+/// The outcome of a call. None succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schema(as = CallEnded)]
 pub enum Ended {
     /// The dependency hung up.
     HungUp,
-    /// The call gave up.
+    /// The call timed out.
     TimedOut,
-    /// The breaker was open: nobody was called.
+    /// The breaker was open: the call failed fast.
     Refused,
 }
 
-/// A server in this environment that hangs, and the breaker of those who call it.
+/// A hanging server in this environment, and the breaker of its callers.
 #[derive(Clone, Default)]
 pub struct Dependency {
     address: Arc<OnceCell<SocketAddr>>,
@@ -72,7 +74,7 @@ impl Resource for Dependency {
 }
 
 impl Dependency {
-    /// Calls it.
+    /// Calls the dependency.
     ///
     /// # Errors
     /// When there is no connection at all.
@@ -84,7 +86,7 @@ impl Dependency {
             Protection::Breaker if self.breaker.is_open(Instant::now()) => Ok(Ended::Refused),
             Protection::Breaker => {
                 let ended = within_timeout(address).await;
-                // It never answers, so there is no success to tell the breaker of.
+                // The dependency never answers, so there is no success to record.
                 self.breaker.failed(Instant::now());
                 ended
             }
@@ -114,7 +116,7 @@ async fn within_timeout(address: SocketAddr) -> Result<Ended, ApiError> {
     }
 }
 
-/// Waits for an answer. None comes: the connection ends.
+/// Waits for an answer, which never comes: the connection ends.
 async fn ask(address: SocketAddr) -> io::Result<Ended> {
     let mut connection = TcpStream::connect(address).await?;
     connection.read_u8().await.map_or(Ok(Ended::HungUp), |byte| Err(io::Error::other(format!("it answered {byte}"))))

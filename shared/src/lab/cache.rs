@@ -1,8 +1,8 @@
-//! Cache-aside, of something that the database takes a while to find: Souk's own ([`cache::read`]), and the one of tutorials.
+//! Cache-aside for a slow query: Souk's own ([`cache::read`]), and that of tutorials.
 //!
-//! Both answer from Redis what is there, ask MySQL for what is not, and do without Redis where it does not answer. They differ when many
-//! ask at once for what is not there: a stampede. Souk's guard is a key in Redis, so it holds between environments too, and on Lambda
-//! every request may come to another one.
+//! Both answer a hit from Redis, load a miss from MySQL, and bypass Redis while it does not answer. They differ in a
+//! cache stampede: many concurrent misses of one key. Souk's guard (*single flight*) is a key in Redis, so it also
+//! holds across environments; on Lambda every request may reach another one.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// Whether one of many readers has the others wait.
+/// Whether a single-flight guard prevents a stampede.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Guard {
@@ -29,7 +29,7 @@ pub enum Guard {
     Off,
 }
 
-/// Reads what MySQL takes `pause` to find.
+/// Reads a value that takes MySQL `pause` to find.
 ///
 /// # Errors
 /// When MySQL does not answer.
@@ -47,7 +47,7 @@ pub async fn read(
     Ok(cache::read(redis, ambient, Key::lab(id), load).await?.status)
 }
 
-/// As tutorials do: everybody who finds nothing asks the database.
+/// As in tutorials: every miss asks the database.
 async fn unguarded(mysql: &Mysql, redis: &Redis, key: Key, pause: Duration) -> Result<Status, ApiError> {
     let cached = lab::get(redis, key).await;
     if let Ok(Some(_)) = cached {

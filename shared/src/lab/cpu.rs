@@ -1,8 +1,8 @@
-//! A computation on one thread and on more: the sales report's sums ([`crate::report`]), over orders that are made up.
+//! A computation on one thread and on several: the sales report's sums ([`crate::report`]), over generated orders.
 //!
-//! Making them up is serial, as reading them from a database is; adding them up is parallel. Amdahl's law says what follows: if a part
-//! `p` of the work is parallel, `n` threads make the whole `1 / ((1 - p) + p / n)` times as fast, and no number of threads more
-//! than `1 / (1 - p)` times. Lambda gives a core for every 1,769 MB of memory, so threads are bought there.
+//! Generating them is serial, like reading them from a database; summing them is parallel. Amdahl's law: if a part `p`
+//! of the work is parallel, `n` threads make the whole `1 / ((1 - p) + p / n)` times as fast, and no number of threads
+//! more than `1 / (1 - p)` times. Lambda gives a core for every 1,769 MB of memory, so threads are bought there.
 
 use std::time::{Duration, Instant};
 
@@ -21,13 +21,13 @@ const DAYS: u64 = 30;
 const PRODUCTS: u64 = 1000;
 const ITEMS_PER_ORDER: u64 = 3;
 
-/// A report, and how long its parts took.
+/// A report, and the duration of each part.
 #[derive(Debug)]
 pub struct Added {
     pub report: SalesReport,
-    /// The part that one thread does.
+    /// The part that runs on one thread.
     pub serial: Duration,
-    /// The part that all threads do.
+    /// The part that runs on all threads.
     pub parallel: Duration,
 }
 
@@ -40,10 +40,10 @@ pub enum AddingError {
     NoThreads(#[from] ThreadPoolBuildError),
 }
 
-/// Makes up orders and adds them up on so many threads. Keeps the calling thread waiting.
+/// Generates orders and sums them on this many threads. Blocks the calling thread.
 ///
 /// # Errors
-/// When the threads cannot be had.
+/// When the threads cannot be started.
 pub fn add_up(orders: u32, threads: usize) -> Result<Added, AddingError> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
     let start = Instant::now();
@@ -54,13 +54,13 @@ pub fn add_up(orders: u32, threads: usize) -> Result<Added, AddingError> {
     Ok(Added { report: sums.report()?, serial, parallel })
 }
 
-/// How many times as fast the whole is on so many threads, of which `parallel` is the part that they share.
+/// Speedup by Amdahl's law, of work whose part `parallel` runs on this many threads.
 #[must_use]
 pub fn amdahl(parallel: f64, threads: f64) -> f64 {
     1.0 / ((1.0 - parallel) + parallel / threads)
 }
 
-/// The same orders every time, spread over days, products and states.
+/// The same orders every time, spread over days, products and statuses.
 fn made_up(orders: u64) -> Chunk {
     let euros = |amount| Money { amount, currency: Currency::EUR };
     let sale = |number: u64| Sale {

@@ -1,7 +1,8 @@
 //! Hashing passwords: on the reactor, on the blocking pool, on rayon.
 //!
-//! argon2id keeps a core and 19 MiB busy for tens of milliseconds, whoever waits for it. The question is only who else has to: on the
-//! reactor everybody, on a pool of threads nobody. Node's thread pool has four threads; Souk hashes as many passwords at once.
+//! argon2id occupies a core and 19 MiB for tens of milliseconds in any case. The question is which requests wait for
+//! it: on the reactor all of them, on a thread pool only its own. Node's thread pool has four threads; Souk hashes as
+//! many passwords concurrently.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -19,17 +20,17 @@ use crate::{
 pub enum Place {
     /// On the thread that serves requests.
     Reactor,
-    /// On a thread of its own, as many at once as Souk allows: what every function here does.
+    /// On a thread of its own, within Souk's concurrency limit: what every function here does.
     #[default]
     BlockingPool,
-    /// On as many threads as there are cores, in the order of arrival.
+    /// On as many threads as there are cores, in order of arrival.
     Rayon,
 }
 
-/// Hashes a password there.
+/// Hashes a password in this place.
 ///
 /// # Errors
-/// When the thread or the memory cannot be had.
+/// When no thread or memory is available.
 pub async fn hash(place: Place, password: &Password, ambient: &Ambient) -> Result<String, ApiError> {
     match place {
         Place::Reactor => password::hash_here(password, ambient),
@@ -38,7 +39,7 @@ pub async fn hash(place: Place, password: &Password, ambient: &Ambient) -> Resul
             let (password, ambient) = (password.clone(), ambient.clone());
             let (done, result) = tokio::sync::oneshot::channel();
             rayon::spawn(move || {
-                // Nobody waits any more whose request has timed out.
+                // The receiver is gone if the request has timed out.
                 let _ = done.send(password::hash_here(&password, &ambient));
             });
             result.await.map_err(ApiError::internal)?

@@ -1,8 +1,8 @@
-//! A large reply, sent while it is written or held back until it is whole.
+//! A large reply, streamed or buffered.
 //!
-//! Whoever holds a reply back needs memory for all of it, has its reader wait for all of it, and meets Lambda's 6 MB sooner or later.
-//! [`crate::lambda::Streaming`] sends it in pieces and writes no faster than they are read, like Node's streams with their
-//! backpressure.
+//! A buffered reply needs memory for all of it, keeps its reader waiting for all of it, and is limited to Lambda's 6
+//! MB. [`crate::lambda::Streaming`] sends it in pieces and writes no faster than they are read (*backpressure*), like
+//! Node's streams.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,17 +12,17 @@ use crate::{
     lambda::{Content, Output, Stopped},
 };
 
-/// How much is sent at a time of what was held back.
+/// Piece size of a buffered reply.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// When a reply is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// While it is written.
+    /// Each line as soon as it is written.
     #[default]
     Stream,
-    /// When all of it is written.
+    /// All lines, once the last one is written.
     Buffer,
 }
 
@@ -35,11 +35,11 @@ pub enum Line {
         number: u32,
         text: &'static str,
     },
-    /// That was all.
+    /// The last line of a complete reply.
     End {
         rows: u32,
     },
-    /// The rest cannot be had: the type of a problem.
+    /// The last line of an incomplete reply, with the type of a problem.
     Error {
         problem: &'static str,
         request_id: String,
@@ -54,7 +54,7 @@ impl Line {
     }
 }
 
-/// So many rows, some 100 bytes each.
+/// A number of rows, some 100 bytes each.
 pub struct Rows {
     count: u32,
     mode: Mode,

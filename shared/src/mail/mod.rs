@@ -1,4 +1,4 @@
-//! Mail: what is said to users, and the SES client that says it.
+//! Mail to users: its texts, and the SES client that sends it.
 
 mod layout;
 mod ses;
@@ -29,7 +29,7 @@ impl QueueContract for EmailQueue {
     type Message = Incoming<OrderEvent, Email>;
 }
 
-/// A mail to a user, who is looked up when it is sent.
+/// A mail to a user. The recipient is looked up when it is sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Email {
@@ -37,30 +37,30 @@ pub struct Email {
     pub content: Content,
 }
 
-/// Who gets a mail.
+/// The recipient of a mail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Recipient {
     User(Uuid),
-    /// Whoever has this address, and nobody if nobody has: so that a request for a mail looks the same for every address.
+    /// The user with this address, if there is one: a request for a mail looks the same for every address.
     Address(EmailAddress),
 }
 
-/// What the mail is about. A code that it holds is made when it is written.
+/// What the mail is about. A code in it is generated when the mail is written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Content {
-    /// Somebody registered with this address: the code proves that they read its mail.
+    /// A registration with this address: the code verifies the address.
     VerifyEmail,
-    /// Somebody tried to register with an address that has an account.
+    /// A registration with an address that has an account.
     AccountExists,
-    /// Somebody wants to log in with a code.
+    /// A login by code.
     LoginCode { challenge_id: Uuid },
-    /// Somebody forgot the password: the code entitles to a new one.
+    /// A forgotten password: the code entitles to a new one.
     ResetPassword,
     /// The password was changed.
     PasswordChanged,
-    /// The order was taken.
+    /// The order was placed.
     OrderPlaced { order_id: Uuid, total: Money, items: u32 },
     /// The order was cancelled by staff.
     OrderCancelled { order_id: Uuid, reason: Option<String> },

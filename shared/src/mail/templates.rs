@@ -1,4 +1,4 @@
-//! The words of every mail.
+//! The texts of every mail.
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::money::{Currency, Money};
 
 impl Content {
-    /// The mail in words; `code` is empty where it has none.
+    /// The rendered mail; `code` is empty for a mail without one.
     #[must_use]
     pub fn mail(&self, code: &str) -> Mail {
         let code = |label| Code { label, code: code.to_owned() };
@@ -89,7 +89,7 @@ impl Content {
         }
     }
 
-    /// What the mail is called by who looks at its [`Self::samples`].
+    /// The mail's name among its [`Self::samples`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

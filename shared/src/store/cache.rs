@@ -1,11 +1,11 @@
 //! Cache-aside: Redis, then the store, then Redis again.
 //!
-//! Every entry carries its row's version. A fill never replaces a newer entry; after a change was committed, the key is set to a
-//! tombstone with the new version, so that a fill with what was read before the change loses. Where Redis is out while
-//! something changes, an entry lives out its TTL at most.
+//! Every entry carries its row's version. A fill never replaces a newer entry. A committed change sets the key to a
+//! *tombstone* with the new version, so that a concurrent fill with the old row loses. If Redis is down during a
+//! change, the stale entry lives out its TTL at most.
 //!
-//! Of many who miss the same key at once, one asks the store; the others wait a little for what it finds, and then ask too. Nothing is
-//! wrong with two who ask: the versions decide what stays.
+//! *Single flight* against cache stampedes: of many concurrent misses of a key, one loads from the store; the others
+//! wait briefly for its result, then load too. Two loads do no harm: the versions decide which result stays.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -17,19 +17,19 @@ use super::{Redis, StoreError, redis::milliseconds};
 use crate::{ambient::Ambient, boxed, error::ApiError};
 
 const TTL: Duration = Duration::from_mins(1);
-/// Up to this much is added to a TTL, so that what was filled together does not expire together.
+/// Jitter: up to this much is added to a TTL, so that entries filled together do not expire together.
 const JITTER: Duration = Duration::from_secs(12);
 const ABSENT_TTL: Duration = Duration::from_secs(5);
-/// Longer than any function runs: a fill that raced a change finds its tombstone.
+/// Longer than any function runs, so that a fill that raced a change finds the tombstone.
 const TOMBSTONE_TTL: Duration = Duration::from_mins(1);
 
-/// How long one reader is believed to be asking the store.
+/// Lease of the load lock.
 const LOAD_LOCK_TTL: Duration = Duration::from_secs(2);
-/// The pauses of those who wait for it, in milliseconds: 155 together, more than reading a row takes.
+/// Poll intervals of waiting readers, in milliseconds: 155 together, more than reading a row takes.
 const POLL_INTERVALS_MS: [u64; 5] = [5, 10, 20, 40, 80];
 
-/// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless what is there has a version above ARGV[1]. Whoever waits for KEYS[2] need
-/// not any more.
+/// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless the entry there has a version above ARGV[1]. Releases the
+/// load lock KEYS[2].
 const SET_UNLESS_NEWER: &str = "\
 redis.call('DEL', KEYS[2]) \
 local current = redis.call('GET', KEYS[1]) \
@@ -37,15 +37,16 @@ if current and tonumber(string.match(current, '^%a(%d+)') or 0) > tonumber(ARGV[
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
 return 1";
 
-/// What KEYS[1] has for a reader; nothing while another reader holds the load lock KEYS[2]; otherwise an empty text, and the caller is to load it within
-/// ARGV[1] milliseconds. In one step, or a reader between two of them would load what was filled meanwhile.
+/// The entry at KEYS[1], unless it is a tombstone; nothing while another reader holds the load lock KEYS[2]; otherwise
+/// an empty text, and the caller holds the lock for ARGV[1] milliseconds. Atomic, or a reader between the two steps
+/// would load an entry that was filled meanwhile.
 const GET_OR_CLAIM: &str = "\
 local current = redis.call('GET', KEYS[1]) \
 if current and string.sub(current, 1, 1) ~= 't' then return current end \
 if redis.call('SET', KEYS[2], '', 'NX', 'PX', ARGV[1]) then return '' end \
 return false";
 
-/// What is cached: named by its kind and its id.
+/// The key of an entry: its kind and its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Key(&'static str, Uuid);
 
@@ -60,7 +61,7 @@ impl Key {
         Self("user", id)
     }
 
-    /// Something that only the lab reads.
+    /// An entry of the lab.
     #[must_use]
     pub const fn lab(id: Uuid) -> Self {
         Self("lab", id)
@@ -74,7 +75,8 @@ pub fn product_keys(versions: &[(Uuid, u64)]) -> Vec<(Key, u64)> {
 }
 
 impl Key {
-    /// The lock of the one reader that loads it (*single flight*). The braces keep both keys on one node of a cluster.
+    /// The lock of the one reader that loads the key (*single flight*). The braces keep both keys on one node of a
+    /// cluster.
     fn load_lock(self) -> String {
         format!("{{{self}}}:loading")
     }
@@ -86,16 +88,16 @@ impl fmt::Display for Key {
     }
 }
 
-/// Where a read was answered from; the `X-Cache` header.
+/// Where a read was answered from: the `X-Cache` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = CacheStatus)]
 pub enum Status {
     /// From Redis.
     Hit,
-    /// From the store; Redis had nothing, and has it now.
+    /// From the store, and now in Redis.
     Miss,
-    /// From the store; Redis did not answer.
+    /// From the store, since Redis did not answer.
     Bypass,
 }
 
@@ -110,13 +112,13 @@ impl Status {
     }
 }
 
-/// A value with the version of the row it was made of.
+/// A value with the version of its row.
 pub struct Versioned<T> {
     pub version: u64,
     pub value: T,
 }
 
-/// A read's answer: JSON text, or nothing where there is no such thing.
+/// A read's result: JSON text, or `None` for an absent row.
 pub struct Cached {
     pub status: Status,
     pub found: Option<Versioned<String>>,
@@ -158,11 +160,11 @@ where
     Ok(Cached { status, found })
 }
 
-/// What a reader does next.
+/// The result of a look-up.
 enum LookUp {
-    /// Answers with this.
+    /// A cached answer.
     Found(Option<Versioned<String>>),
-    /// Asks the store.
+    /// A miss: load from the store.
     Missing,
 }
 
@@ -176,7 +178,7 @@ impl LookUp {
     }
 }
 
-/// Looks whether Redis has it, or will have it in a moment.
+/// Looks the key up, and waits briefly while another reader loads it.
 async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
     let entry: Option<String> = redis.send_idempotent(redis::cmd("GET").arg(key.to_string())).await?;
     if let Some(answer @ LookUp::Found(_)) = entry.as_deref().map(LookUp::of) {
@@ -220,7 +222,7 @@ pub async fn invalidate_all(redis: &Redis, keys: &[(Key, u64)]) {
 async fn set_unless_newer(redis: &Redis, key: Key, version: u64, entry: &str, ttl: Duration) {
     let command = set_unless_newer_command(key, version, entry, ttl);
     if let Err(error) = redis.send_idempotent::<i64>(&command).await {
-        tracing::warn!(%error, %key, "the cache keeps what it has until that expires");
+        tracing::warn!(%error, %key, "the cache entry is not replaced until it expires");
     }
 }
 
@@ -234,11 +236,11 @@ fn set_unless_newer_command(key: Key, version: u64, entry: &str, ttl: Duration) 
 /// Releases the load lock, so that another reader may ask the store.
 async fn release_load_lock(redis: &Redis, key: Key) {
     if let Err(error) = redis.send_idempotent::<i64>(redis::cmd("DEL").arg(key.load_lock())).await {
-        tracing::warn!(%error, %key, "others wait for a moment in vain");
+        tracing::warn!(%error, %key, "the load lock stays until it expires");
     }
 }
 
-/// An entry as it lies in Redis: a letter for its kind, the version, a line feed, and the JSON.
+/// An entry's form in Redis: a letter for its kind, the version, a line feed, and the JSON.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry<'a> {
     Present(u64, &'a str),
@@ -247,7 +249,7 @@ enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// What cannot be read counts as a tombstone: the store is asked, and the entry replaced.
+    /// An unreadable entry counts as a tombstone: the row is loaded, and the entry replaced.
     fn parse(text: &'a str) -> Self {
         match text.split_once('\n').and_then(|(head, json)| Some((head.split_at_checked(1)?, json))) {
             Some((("p", version), json)) => {

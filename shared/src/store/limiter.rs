@@ -1,8 +1,8 @@
-//! Counters behind the rate limits of [`crate::contract::Limit`]: in Redis, and where that does not answer in the `limits`
-//! collection of MongoDB. Never nowhere: where both are out, the request is refused.
+//! Rate limit counters of [`crate::contract::Limit`]: in Redis, or, while Redis does not answer, in the `limits`
+//! collection of MongoDB. Fails closed: while neither answers, requests are refused.
 //!
-//! Windows are fixed, so that one increment counts in either store. At the border of two windows somebody may do twice as much
-//! in a short time, and as much again while Redis goes out: the counts there begin anew.
+//! Fixed windows, so that one increment counts in either store. At the border of two windows twice the quota fits into
+//! a short time, and once more when Redis goes down, since MongoDB's counts start at zero.
 
 use std::time::Duration;
 
@@ -28,18 +28,18 @@ use crate::{
 };
 
 const FACTOR: &str = "SOUK_ADDRESS_LIMIT_FACTOR";
-/// Adds one to KEYS[1], which lives for ARGV[1] milliseconds.
+/// Increments KEYS[1], which expires after ARGV[1] milliseconds.
 const COUNT: &str = "\
 local count = redis.call('INCR', KEYS[1]) \
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end \
 return count";
 
-/// Counts requests.
+/// Counts requests against rate limits.
 #[derive(Clone)]
 pub struct Limiter {
     redis: Redis,
     mongodb: Mongodb,
-    /// What the limits by address are multiplied with: 1 but for load tests, which come from one address.
+    /// Factor of the limits by address: 1 except for load tests, which come from one address.
     address_factor: u32,
 }
 
@@ -58,10 +58,10 @@ impl Resource for Limiter {
     }
 }
 
-/// Where a caller stands after a request was counted.
+/// The state of a rate limit after a request was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimitStatus {
-    /// Who is counted: `account` or `address`.
+    /// What is counted by: `account` or `address`.
     policy: &'static str,
     quota: Quota,
     count: u64,
@@ -99,7 +99,7 @@ impl RateLimitStatus {
 }
 
 impl Limiter {
-    /// Counts a request of an account, which is whatever names it: an address, a user's id.
+    /// Counts a request of an account, which is named by an address or a user's id.
     ///
     /// # Errors
     /// [`Problem::TooManyRequests`] beyond the limit; when neither store answers.
@@ -140,7 +140,7 @@ impl Limiter {
     ) -> Result<RateLimitStatus, StoreError> {
         let (window, time) = (quota.window.as_secs(), now.unix_timestamp().unsigned_abs());
         let resets_in = Duration::from_secs(window - time % window);
-        // Hashed: neither store learns an address from its counters.
+        // Hashed, so that neither store learns an address from its counters.
         let subject = hex(&digest::digest(&digest::SHA256, subject.as_bytes()).as_ref()[..16]);
         let key = format!("souk:limit:{}:{policy}:{subject}:{}", limit.as_str(), time / window);
         let count = match self.count_in_redis(&key, quota.window).await {
@@ -161,7 +161,7 @@ impl Limiter {
 
     async fn count_in_mongodb(&self, key: &str, expires_at: OffsetDateTime) -> Result<u64, StoreError> {
         match self.increment(key, expires_at).await {
-            // Two first requests of a window tried to insert its counter: it is there now.
+            // Two first requests of a window both tried to insert its counter: now it exists.
             Err(error) if is_duplicate_key(&error) => Ok(self.increment(key, expires_at).await?),
             result => Ok(result?),
         }

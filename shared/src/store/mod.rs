@@ -1,8 +1,8 @@
 //! The stores: every query of the system, one folder per store and in it one file per table or collection.
 //!
-//! A query function takes the store's connection first, has a span of its own and answers "absent" with `Ok(None)`. It is `boxed`,
-//! unless it is generic over a callback. Beside the folders is what spans two stores (rate limits, migrations, the lab) or is a pattern
-//! over one of them (cache-aside, the transactional outbox, renewable credentials).
+//! A query function takes the store's connection first, has its own span and answers `Ok(None)` for an absent row. It
+//! is `boxed`, unless it is generic over a callback. Beside the folders are modules that span two stores (rate limits,
+//! migrations, the lab) and patterns over one of them (cache-aside, the transactional outbox, renewable credentials).
 
 use std::time::Duration;
 
@@ -24,19 +24,20 @@ pub use self::{
 };
 use crate::error::ApiError;
 
-/// A connection that rested longer may be closed by now, by a restarted server or while the environment was frozen: it is pinged
-/// before it is used, so that no request fails for it.
+/// A connection that was idle longer may be closed by now, by a restarted server or while the environment was frozen:
+/// it is pinged before use, so that no request fails for it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A store could not do what it was asked.
+/// A failed operation of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It does not answer. Worth repeating.
+    /// The store does not answer. Worth a retry.
     #[error("{store} is unavailable: {cause}")]
     Unavailable { store: &'static str, cause: Cause },
-    /// It does not take the credentials: they were changed, or are wrong. Worth repeating, since the secret is then read again.
+    /// The store refuses the credentials: they were rotated, or are wrong. Worth a retry, since the secret is then read
+    /// again.
     #[error("{store} refuses the credentials: {cause}")]
     Refused { store: &'static str, cause: Cause },
     /// A lock was not freed in time. Worth repeating after a while.
@@ -45,7 +46,7 @@ pub enum StoreError {
     /// A deadlock, which another transaction won. Worth repeating at once.
     #[error("{store} is contended: {cause}")]
     Contended { store: &'static str, cause: Cause },
-    /// It answered, and not as it should have.
+    /// An unexpected answer.
     #[error("{store} failed: {cause}")]
     Failed { store: &'static str, cause: Cause },
 }

@@ -1,8 +1,8 @@
-//! Logging in to a store with what its secret holds, and again when the store refuses that.
+//! Credential rotation: a store's client that is created again from its secret when the store refuses the credentials.
 //!
-//! Passwords are rotated while environments live. A connection that is open stays open; who connects anew with the old password is
-//! refused, and by that an environment learns that its secret has to be read again. Nothing is read before: it would be a call
-//! of Secrets Manager on the usual path.
+//! Passwords are rotated while environments live. An open connection stays open; a new one with the old password is
+//! refused, and only then is the secret read again. Reading it earlier would put a call of Secrets Manager on the usual
+//! path.
 
 use std::{
     future::Future,
@@ -14,21 +14,22 @@ use tokio::sync::Mutex;
 
 use super::StoreError;
 
-/// The least time between two renewals: a store that refuses for good costs a call of Secrets Manager this often, however many
-/// requests there are.
+/// Cool-down between two renewals: a permanent refusal costs one call of Secrets Manager per interval, whatever the
+/// number of requests.
 const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// A store's client, made at first use and anew when the store refuses the credentials that it was made with.
+/// A store's client, created at first use and again when the store refuses its credentials.
 pub(super) struct Renewable<T> {
     made: RwLock<Option<Generation<T>>>,
-    /// Held by who makes a client, so that one does for all who wait. Inside, when it was last made anew.
+    /// *Single flight*: held while a client is created, so that concurrent callers share it. The value is the time of
+    /// the last renewal.
     renewed_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
 struct Generation<T> {
     client: T,
-    /// Of all that were made, counted from 0.
+    /// Generations are numbered from 0.
     number: u64,
 }
 
@@ -39,7 +40,7 @@ impl<T> Default for Renewable<T> {
 }
 
 impl<T: Clone> Renewable<T> {
-    /// The client. `log_in` makes it from what the secret holds, and is handed the one before it.
+    /// The client. `log_in` creates it from the secret, given the client before it.
     ///
     /// # Errors
     /// Those of `log_in`.
@@ -50,10 +51,11 @@ impl<T: Clone> Renewable<T> {
         Ok(self.current(&log_in).await?.client)
     }
 
-    /// Tries something with the client; once more with a new one where the store refuses its credentials.
+    /// Runs an attempt with the client; once more with a renewed one if the store refuses the credentials.
     ///
     /// # Errors
-    /// Those of `attempt` and `log_in`; [`StoreError::Refused`] if the new client is refused too, or it was renewed just now.
+    /// Those of `attempt` and `log_in`; [`StoreError::Refused`] if the renewed client is refused too, or during the
+    /// cool-down.
     pub(super) async fn attempt<R, L, A>(
         &self,
         log_in: impl Fn(Option<T>) -> L,
@@ -88,7 +90,7 @@ impl<T: Clone> Renewable<T> {
         }
     }
 
-    /// A client that is newer than the refused one. `None` where none is to be had yet.
+    /// A client newer than the refused one. `None` during the cool-down.
     async fn renewed<L>(&self, refused: u64, log_in: impl Fn(Option<T>) -> L) -> Result<Option<T>, StoreError>
     where
         L: Future<Output = Result<T, StoreError>>,
@@ -122,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// A store, the password that it takes, and how often the one in the secret was read.
+    /// A store with its password, its secret's password, and the number of secret reads.
     struct Store {
         password: u32,
         secret: AtomicU32,
@@ -148,7 +150,7 @@ mod tests {
             Err(StoreError::Refused { store: "test", cause: "another password".into() })
         }
 
-        /// So many requests at once: how many of them were served.
+        /// The number of successes among concurrent requests.
         async fn serve(&self, login: &Renewable<u32>, requests: usize) -> usize {
             let all = (0..requests).map(|_| login.attempt(|_| self.log_in(), |password| self.ask(password)));
             join_all(all).await.into_iter().flatten().count()

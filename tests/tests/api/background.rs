@@ -1,4 +1,4 @@
-//! The relay and the consumers: what was committed arrives, once, whatever died in between.
+//! The relay and the consumers: a committed message arrives once, even after a crash in between.
 
 use serde_json::{Value, json};
 use shared::order;
@@ -32,12 +32,12 @@ fn message(user_id: Uuid, content: Content) -> OutboxMessage {
     OutboxMessage::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
-/// A mail that can be told from every other one.
+/// A mail with a unique content.
 fn order_placed(order_id: Uuid) -> Content {
     Content::OrderPlaced { order_id, total: Money { amount: 100, currency: Currency::EUR }, items: 1 }
 }
 
-/// Adds a user as registering does, and dies before the message is sent.
+/// Registers a user as the endpoint does, and dies before the message is sent.
 async fn register_and_die(mongodb: &Mongodb, email: &EmailAddress, content: Content) -> Uuid {
     let ambient = Ambient::system();
     let user = NewUser {
@@ -47,7 +47,7 @@ async fn register_and_die(mongodb: &Mongodb, email: &EmailAddress, content: Cont
         password_hash: None,
         identity_key: None,
         roles: Roles(vec![Role::Customer]),
-        // So long ago that the lease of whoever died is over.
+        // Long enough ago for the lease to be expired.
         now: ambient.now() - Duration::minutes(5),
     };
     let outgoing = message(user.id, content);
@@ -139,7 +139,7 @@ async fn in_a_batch_what_cannot_be_read_goes_to_the_dead_letter_queue_and_twice_
     );
 }
 
-/// With `--env`, which is how an operator does it in AWS. The sender died a moment ago, so that the relay leaves it alone.
+/// With `--env`, like an operator in AWS. The sender died a moment ago, so that its lease keeps the relay away.
 #[tokio::test]
 async fn an_operator_sees_what_waits_in_the_outbox_and_sends_it() {
     let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());

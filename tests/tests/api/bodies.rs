@@ -1,10 +1,10 @@
-//! Bodies that are garbage, or an attack: a clear 4xx, for every endpoint that takes one.
+//! Malformed and hostile bodies: a clear 4xx, from every endpoint with a body.
 
 use serde_json::{Value, json};
 use shared::contract::Method;
 use tests::{Call, Stage, people};
 
-/// Every operation that takes a body.
+/// Every operation with a body.
 fn operations() -> Vec<(String, String)> {
     let paths = Stage::get().openapi["paths"].as_object().unwrap();
     let with_body = paths.iter().flat_map(|(path, item)| {
@@ -72,7 +72,7 @@ fn unknown_members_twice_the_same_member_and_other_types_are_a_422() {
     let _ = call("POST", "/v1/auth/register").json(twice).send().expect_problem(422, "validation-failed");
 }
 
-/// A body that each operation takes, as far as its shape goes.
+/// A body of the right shape for each operation.
 fn sample(method: &str, path: &str) -> Value {
     let (email, password) = (people::new_address(), "correct-horse-battery");
     match (method, path) {

@@ -13,7 +13,7 @@ use tests::{Call, Reply, aws, people};
 use ureq::http::Method;
 use uuid::Uuid;
 
-/// How long a notification may take that went straight to its queue.
+/// How long a notification may take from its queue.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn get(token: &str, query: &str) -> Value {
@@ -24,7 +24,7 @@ fn read(token: &str, id: &Value) -> Reply {
     Call::post(format!("/v1/users/me/notifications/{}/read", id.as_str().unwrap())).token(token).send()
 }
 
-/// Waits until the user has so many notifications, and returns them.
+/// Waits until the user has this many notifications, and returns them.
 fn wait_for(token: &str, count: usize) -> Vec<Value> {
     let start = Instant::now();
     loop {
@@ -38,7 +38,7 @@ fn wait_for(token: &str, count: usize) -> Vec<Value> {
     }
 }
 
-/// A notification as it lies in the queue.
+/// A notification's message for its queue.
 fn message(user_id: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderConfirmed { order_id };
@@ -46,7 +46,7 @@ fn message(user_id: Uuid, order_id: Uuid) -> OutboxMessage {
     OutboxMessage::new::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
 }
 
-/// Hands the consumer a batch, of which nothing may fail.
+/// Invokes the consumer with a batch, which must not fail.
 fn deliver(messages: &[&OutboxMessage]) {
     let record = |message: &&OutboxMessage| {
         json!({
@@ -72,7 +72,7 @@ fn a_notification_comes_when_an_order_is_placed_and_with_each_of_its_steps() {
 
     let path = format!("/v1/orders/{}/status", order["id"].as_str().unwrap());
     for (step, status) in ["confirmed", "shipped", "delivered"].into_iter().enumerate() {
-        // Again changes nothing, and says nothing.
+        // Idempotent: the second request sends nothing.
         for _ in 0..2 {
             let body = json!({ "status": status });
             let _ = Call::new(Method::PATCH, &path).token(people::admin()).json(body).send().expect(200);

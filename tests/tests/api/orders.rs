@@ -159,7 +159,7 @@ fn staff() -> &'static str {
     &TOKEN
 }
 
-/// A new order of two units out of five: its id, and the product's.
+/// A new order of two out of five units: its id, and the product's.
 fn new_order(token: &str) -> (String, String) {
     let product = people::new_product(5);
     let order = place(token, &people::new_key(), &lines(&[(&product, 2)])).expect(201).json();
@@ -270,7 +270,7 @@ fn orders_are_listed_in_pages_to_their_owner_and_to_staff() {
     assert_eq!(list(&other, "").expect(200).json()["items"], json!([]));
     let everybodys = list(staff(), "limit=100").expect(200).json();
     assert!(everybodys["items"].as_array().unwrap().iter().any(|order| order["id"] == json!(placed[0])));
-    // Another's list is another list, and so is one with another filter.
+    // Cursors are bound to the owner and the filter.
     for (token, query) in [(&other, "limit=2"), (&owner, "status=pending")] {
         let _ = list(token, &format!("{query}&cursor={next}")).expect_problem(400, "invalid-cursor");
     }
@@ -310,7 +310,7 @@ fn twenty_requests_with_one_key_at_once_make_one_order() {
     assert_eq!(stock(&product), 49);
 }
 
-/// 64 buyers want one of ten units, each together with other products, in whichever order they name them.
+/// 64 buyers want one of ten units, each together with other products, in any order.
 #[test]
 fn sixty_four_buyers_for_ten_units_buy_exactly_ten_each_round() {
     let plenty: Vec<String> = (0..4).map(|_| people::new_product(100_000)).collect();

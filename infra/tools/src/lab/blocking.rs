@@ -1,4 +1,4 @@
-//! A blocking handler against a non-blocking one, while one environment serves several requests at once.
+//! A blocking handler against a non-blocking one, in one environment with concurrent requests.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use super::{
     load,
 };
 
-/// How many requests there are at once, and as many the environment serves at once.
+/// Concurrent requests, and the concurrency of the environment.
 const CONCURRENCIES: [u32; 5] = [1, 2, 4, 8, 16];
 /// How long each handler waits, in milliseconds.
 const WAIT: u32 = 20;
@@ -55,7 +55,7 @@ pub fn run(lab: &Lab) -> Result<Finding> {
     })
 }
 
-/// Latencies by the number of requests at once.
+/// Latencies by the number of concurrent requests.
 fn measure(lab: &Lab, function: &str) -> Result<Vec<Latencies>> {
     let environment = lab.start(function, 16, &[])?;
     let request = |_, _| environment.get(&format!("milliseconds={WAIT}")).map(drop);

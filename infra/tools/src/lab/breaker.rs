@@ -18,7 +18,7 @@ const PROTECTIONS: [&str; 3] = ["none", "timeout", "breaker"];
 
 pub fn run(lab: &Lab) -> Result<Finding> {
     let requests = lab.amount(12, 8);
-    // Side by side, since all of them do nothing but wait.
+    // Concurrently, since all of them only wait.
     let measured: Result<Vec<Vec<Duration>>> = thread::scope(|scope| {
         let threads = PROTECTIONS.map(|protection| scope.spawn(move || call(lab, protection, requests)));
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| bail!("a client panicked"))).collect()

@@ -1,4 +1,4 @@
-//! The same read with a cold, a warm and a broken Redis; and a stampede with and without the guard.
+//! The same read with a cold, a warm and a broken Redis; and a cache stampede with and without the guard.
 
 use std::{
     net::TcpListener,
@@ -19,7 +19,7 @@ use super::{
 
 /// How long the database takes, in milliseconds.
 const QUERY: u32 = 10;
-/// The same in a stampede: somewhat longer than a request takes to arrive.
+/// The same in a stampede: slightly longer than a request takes to arrive.
 const STAMPEDE_QUERY: u32 = 60;
 const ENVIRONMENTS: u32 = 4;
 const CLIENTS: u32 = 32;
@@ -86,7 +86,7 @@ fn reads(lab: &Lab) -> Result<[(&'static str, Latencies); 3]> {
     Ok([("cold", cold.latencies), ("warm", warm.latencies), ("broken", broken.latencies)])
 }
 
-/// A server that takes connections and never answers; it ends with this program.
+/// A server that accepts connections and never answers; it ends with this program.
 fn hanging_server() -> Result<std::net::SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -94,7 +94,7 @@ fn hanging_server() -> Result<std::net::SocketAddr> {
     Ok(address)
 }
 
-/// How many queries MySQL gets, on average, when everybody asks at once for the same that is not cached.
+/// The average number of MySQL queries of a cache stampede.
 fn stampede(lab: &Lab, guard: &str) -> Result<f64> {
     let running =
         (0..ENVIRONMENTS).map(|_| lab.start("lab-cache", CLIENTS / ENVIRONMENTS, &[])).collect::<Result<Vec<_>>>()?;
@@ -108,7 +108,7 @@ fn stampede(lab: &Lab, guard: &str) -> Result<f64> {
         Ok(queries.into_inner())
     };
     let query = || format!("id={}&guard={guard}&milliseconds={STAMPEDE_QUERY}", lab.context.ambient.id());
-    // The first one finds environments that have no connections yet.
+    // The first round pays for the connections of new environments.
     ask(&query())?;
     let rounds = lab.amount(10, 4);
     let queries = (0..rounds).map(|_| ask(&query())).sum::<Result<u32>>()?;

@@ -1,4 +1,4 @@
-//! The sales report's sums on one thread and on more, beside what Amdahl's law gives.
+//! The sales report's sums on one thread and on several, beside Amdahl's law.
 
 use std::{
     num::NonZero,
@@ -17,10 +17,10 @@ use super::{
     finding::{Finding, Table, unless},
 };
 
-/// Few enough for some of the tries to be disturbed by nothing.
+/// Small enough that some attempts are undisturbed.
 const ORDERS: u32 = 25_000;
 
-/// How long the work took at best, in milliseconds.
+/// The shortest durations of the parts, in milliseconds.
 #[derive(Clone, Copy)]
 struct Times {
     serial: f64,
@@ -85,8 +85,8 @@ pub fn run(lab: &Lab) -> Result<Finding> {
     })
 }
 
-/// How many times as fast as one two threads have to be. Where the machine gives two environments twice the work, 1.3 times; less where
-/// somebody else has a part of its cores, down to 0.8 where that is a whole one and threads only wait for each other.
+/// The least speedup of two threads over one. 1.3 where the machine gives two environments twice the work of one; less
+/// where other programs use its cores, down to 0.8 where they use a whole one and threads only wait for each other.
 fn least(given: f64) -> f64 {
     0.8 + 0.5 * (given - 1.0)
 }
@@ -94,11 +94,11 @@ fn least(given: f64) -> f64 {
 struct Measured {
     /// For 1, 2, … threads.
     best: Vec<Times>,
-    /// How many times the work of one environment two at once do: 2 with two cores to themselves.
+    /// The speedup of two concurrent environments over one: 2 with two cores to themselves.
     given: f64,
 }
 
-/// The best of some tries. They take turns, so that whatever else the machine does disturbs all of them alike.
+/// The best of several attempts. They take turns, so that any other load disturbs all of them alike.
 fn measure(lab: &Lab, cores: usize) -> Result<Measured> {
     let start = || lab.start("lab-cpu", 1, &[]);
     let environments = [start()?, start()?];
@@ -116,7 +116,7 @@ fn measure(lab: &Lab, cores: usize) -> Result<Measured> {
     Ok(Measured { best, given: 2.0 * alone.as_secs_f64() / together.as_secs_f64() })
 }
 
-/// How long all of them take for a thread's work each, at once.
+/// How long all of them take for one thread's work each, concurrently.
 fn time(environments: &[Environment]) -> Result<Duration> {
     let start = Instant::now();
     let replies: Result<Vec<Value>> = thread::scope(|scope| {

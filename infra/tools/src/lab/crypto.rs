@@ -1,4 +1,4 @@
-//! Passwords hashed on the reactor, on the blocking pool and on rayon: what requests of the same environment notice.
+//! Passwords hashed on the reactor, on the blocking pool and on rayon: the effect on other requests of the environment.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,7 +17,7 @@ use super::{
 };
 
 const PLACES: [&str; 3] = ["reactor", "blocking-pool", "rayon"];
-/// Who logs in at once.
+/// Concurrent logins.
 const HASHING: usize = 8;
 
 struct Measured {

@@ -1,7 +1,8 @@
-//! `tools lab`: the ideas of [`shared::lab`], run, measured and drawn.
+//! `tools lab`: the experiments of [`shared::lab`], run, measured and drawn.
 //!
-//! The binaries are those that the stage deploys, run as Lambda runs them ([`runtime_api`]), so that nothing is measured but them: no
-//! gateway, no emulator. Every experiment checks that its idea holds, with wide room; how much, is in the figures.
+//! The binaries are those that the stage deploys, run as Lambda runs them ([`runtime_api`]), so that gateway and
+//! emulator do not distort the figures. Every experiment checks its expectation with a wide margin; the figures tell
+//! how wide.
 
 mod blocking;
 mod breaker;
@@ -30,25 +31,25 @@ use shared::contract::ResourceContext;
 use environment::Environment;
 use finding::Finding;
 
-/// How often an experiment is repeated whose idea did not show: a busy machine may hide it once.
+/// How often an experiment is repeated that contradicts its expectation: a busy machine may cause that once.
 const ATTEMPTS: u32 = 3;
 
-/// What the experiments share.
+/// The context of all experiments.
 pub struct Lab {
     /// The checkout.
     root: PathBuf,
     context: ResourceContext,
-    /// Fewer samples: enough to see whether an idea holds, too few for a page that somebody looks at.
+    /// Fewer samples: enough to check the expectations, too few for a page to publish.
     is_quick: bool,
 }
 
 impl Lab {
-    /// Starts one environment of a function, which serves that many requests at once.
+    /// Starts one environment of a function with this concurrency.
     fn start(&self, function: &str, concurrency: u32, variables: &[(&str, String)]) -> Result<Environment> {
         Environment::start(&self.root, function, concurrency, variables)
     }
 
-    /// One or the other amount.
+    /// Chooses an amount.
     fn amount<T>(&self, usual: T, quick: T) -> T {
         if self.is_quick { quick } else { usual }
     }
@@ -69,7 +70,7 @@ impl Experiment {
     const ALL: [Self; 7] =
         [Self::Blocking, Self::Crypto, Self::Cpu, Self::Environments, Self::Stream, Self::Cache, Self::Breaker];
 
-    /// As the command line has it: the last part of the endpoint's path, where there is one.
+    /// The name on the command line: the last part of the endpoint's path, where there is one.
     fn name(self) -> &'static str {
         match self {
             Self::Blocking => "blocking",
@@ -114,7 +115,7 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
     }
     let dir = lab.root.join("target/lab");
     fs::create_dir_all(&dir)?;
-    // Few samples do not replace a page that somebody may want to keep.
+    // A quick run does not replace the page of a full one.
     let file = lab.amount("index.html", "quick.html");
     fs::write(dir.join(file), page::html(&findings, lab.context.ambient.now())?)?;
     println!("target/lab/{file} shows it");
@@ -129,7 +130,7 @@ fn named(name: &str) -> Result<Experiment> {
     found.with_context(|| format!("there is no experiment `{name}`, but: {}", names()))
 }
 
-/// Runs an experiment until its idea shows, a few times at most, and prints it.
+/// Repeats an experiment until its expectation holds, a few times at most, and prints it.
 async fn find(lab: &Lab, experiment: Experiment) -> Result<Finding> {
     let mut attempt = 1;
     loop {

@@ -1,4 +1,4 @@
-//! A large reply, sent while it is written, against one that is buffered until it is whole.
+//! A large reply, streamed against buffered.
 
 use std::{io::Read, time::Instant};
 
@@ -11,7 +11,7 @@ use super::{
     latencies::{milliseconds, rounded},
 };
 
-/// How long replies are, in rows.
+/// Lengths of replies, in rows.
 const ROWS: [u32; 4] = [10_000, 250_000, 500_000, 1_000_000];
 
 struct Measured {
@@ -77,10 +77,10 @@ pub fn run(lab: &Lab) -> Result<Finding> {
     })
 }
 
-/// In an environment of its own: memory that was taken once is not all given back.
+/// In an environment of its own, since a process does not return all memory that it once took.
 fn measure(lab: &Lab, mode: &str, rows: u32) -> Result<Measured> {
     let environment = lab.start("lab-stream", 1, &[])?;
-    // The first request pays for starting.
+    // The first request pays for the start.
     environment.stream("rows=0")?.text()?;
     let sent = Instant::now();
     let mut reply = environment.stream(&format!("rows={rows}&mode={mode}"))?;

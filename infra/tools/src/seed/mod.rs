@@ -1,4 +1,4 @@
-//! `tools seed`: sample data. The same data every time, and running it again adds only what is missing.
+//! `tools seed`: sample data. Deterministic and idempotent: a second run adds only what is missing.
 
 mod orders;
 mod products;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Rows of one INSERT. A statement takes at most 65,535 values.
 const ROWS_PER_INSERT: u32 = 2000;
 
-/// How much of everything.
+/// The amounts of sample data.
 struct Amounts {
     products: u32,
     orders: u32,
@@ -61,7 +61,7 @@ fn word(words: &[&'static str], number: u32, step: u32) -> &'static str {
     words[(number / step) as usize % words.len()]
 }
 
-/// A UUID version 7 that says when the thing was made, and otherwise only its kind and its number.
+/// A UUID version 7 of this creation time, otherwise derived from kind and number.
 fn id(kind: u8, created_at: OffsetDateTime, number: u32) -> Uuid {
     let mut tail = [0; 10];
     tail[5] = kind;

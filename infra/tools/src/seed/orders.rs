@@ -1,4 +1,4 @@
-//! Sample orders: of 1 to 4 products each, in every state, spread over the users.
+//! Sample orders: of 1 to 4 products each, in every status, spread over the users.
 
 use anyhow::{Context, Result};
 use shared::{
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{ROWS_PER_INSERT, batches, products};
 
-/// When the first sample order was placed. One more came every twelve seconds.
+/// The time of the first sample order. Another follows every twelve seconds.
 const EPOCH: OffsetDateTime = datetime!(2026-02-01 00:00 UTC);
 /// What became of twenty orders, and how many steps that took. Most of them arrived.
 const FATES: [(Status, u64); 20] = [
@@ -42,7 +42,7 @@ const FATES: [(Status, u64); 20] = [
     (Delivered, 3),
 ];
 
-/// Adds those of the first `count` orders that are not there.
+/// Adds the missing ones of the first `count` orders.
 pub async fn add(mysql: &Mysql, count: u32, products: u32, users: &[Uuid]) -> Result<()> {
     for numbers in batches(count, ROWS_PER_INSERT) {
         let rows = numbers.map(|number| order(number, products, users)).collect::<Result<Vec<_>>>()?;

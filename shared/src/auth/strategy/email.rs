@@ -25,7 +25,7 @@ pub struct Email {
     limiter: Limiter,
 }
 
-/// What it asks for.
+/// The credentials: an address and a password.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]

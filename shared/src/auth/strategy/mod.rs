@@ -1,6 +1,6 @@
-//! Ways to log in (Strategy), and the registry that finds the one that a request names (Factory).
+//! Ways to log in (Strategy), and the registry that looks one up by the name in a request (Factory).
 //!
-//! Another way is one file here and one line in `strategies!` below.
+//! Another way takes one file here and one line in `strategies!` below.
 
 mod email;
 mod openid;
@@ -31,11 +31,11 @@ use crate::{
     error::ApiError,
 };
 
-/// Who logged in.
+/// An authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: Uuid,
-    /// The user's epoch when this was found out: what ends with it, ends this too.
+    /// The user's epoch at authentication: a session ends when its user's epoch changes.
     pub epoch: u64,
 }
 
@@ -43,10 +43,10 @@ pub struct Identity {
 pub trait LoginStrategy: Send + Sync + 'static {
     /// The request's `strategy`.
     const NAME: &'static str;
-    /// What it asks for: the whole body of the request, `strategy` included.
+    /// The credentials: the whole body of the request, `strategy` included.
     type Credentials: DeserializeOwned + Validate<Context = ()> + ToSchema + Send;
 
-    /// Finds out who comes with these credentials.
+    /// Authenticates the user of these credentials.
     ///
     /// # Errors
     /// [`crate::error::Problem::InvalidCredentials`], after the same time, whichever part of them is wrong.
@@ -90,12 +90,12 @@ macro_rules! strategies {
 
 strategies! { email::Email, otp::Otp, OpenId<Google> }
 
-/// The ways to log in that there are.
+/// The registered ways to log in.
 #[derive(Clone)]
 pub struct Registry(Vec<std::sync::Arc<dyn DynLoginStrategy>>);
 
 impl Registry {
-    /// Adds another one.
+    /// Adds a strategy.
     #[must_use]
     pub fn with(mut self, strategy: impl LoginStrategy) -> Self {
         self.0.push(std::sync::Arc::new(strategy));
@@ -105,7 +105,7 @@ impl Registry {
     /// Logs in with the strategy that the request names.
     ///
     /// # Errors
-    /// Those of the strategy; [`crate::error::Problem::ValidationFailed`] if there is none of this name.
+    /// Those of the strategy; [`crate::error::Problem::ValidationFailed`] for an unknown name.
     pub async fn authenticate(&self, request: LoginRequest, ambient: &Ambient) -> Result<Identity, ApiError> {
         let strategy = self.0.iter().find(|strategy| strategy.name() == request.strategy);
         let strategy = strategy.ok_or_else(|| ApiError::field("strategy", "is not a way to log in"))?;
@@ -113,7 +113,7 @@ impl Registry {
     }
 }
 
-/// A strategy as the registry holds it: found by name, handed the request as it came.
+/// A strategy as a trait object: looked up by name, given the raw request.
 trait DynLoginStrategy: Send + Sync {
     fn name(&self) -> &'static str;
     fn authenticate<'a>(&'a self, request: &'a str, ambient: &'a Ambient) -> Attempt<'a>;
@@ -134,7 +134,7 @@ impl<S: LoginStrategy> DynLoginStrategy for S {
     }
 }
 
-/// A login: `strategy`, and whatever that strategy asks for, which it reads itself.
+/// A login: `strategy`, and the credentials that the strategy itself parses.
 pub struct LoginRequest {
     strategy: String,
     text: Box<RawValue>,

@@ -1,4 +1,4 @@
-//! Log in with an ID token of an OpenID provider. A first login makes a user.
+//! Log in with an ID token of an OpenID provider. The first login creates a user.
 //!
 //! A provider is a declaration: a type that implements [`OpenIdProvider`], and its line in `strategies!`.
 
@@ -30,7 +30,7 @@ use crate::{
     store::{Mongodb, Redis},
 };
 
-/// An OpenID provider, declared: its name, and the environment variables with what is configured of it.
+/// An OpenID provider, declared by its name and the environment variables of its configuration.
 pub trait OpenIdProvider: Send + Sync + 'static {
     /// The request's `strategy`.
     const NAME: &'static str;
@@ -105,7 +105,7 @@ fn hash(nonce: &SecretString) -> String {
     BASE64URL.encode(digest::digest(&digest::SHA256, nonce.expose_secret().as_bytes()))
 }
 
-/// What a login with the provider `P` asks for.
+/// The credentials of a login with the provider `P`.
 pub struct OpenIdCredentials<P> {
     members: Members,
     provider: PhantomData<P>,
@@ -129,11 +129,11 @@ impl<'de, P> Deserialize<'de> for OpenIdCredentials<P> {
 impl<P> Validate for OpenIdCredentials<P> {
     type Context = ();
 
-    /// The token's verification says more than a length could.
+    /// Nothing to validate here: the token is verified later.
     fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> garde::Path, _: &mut garde::Report) {}
 }
 
-/// By hand: the derived schema could not name the provider.
+/// By hand: the derived schema could not include the provider's name.
 impl<P: OpenIdProvider> PartialSchema for OpenIdCredentials<P> {
     fn schema() -> RefOr<Schema> {
         let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));

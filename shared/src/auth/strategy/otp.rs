@@ -1,4 +1,4 @@
-//! Log in with a code from a mail. `POST /v1/auth/otp` sends one, and names the challenge that it belongs to.
+//! Log in with a one-time password by mail. `POST /v1/auth/otp` sends it and returns its challenge.
 
 use garde::Validate;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ pub struct Otp {
     mac: MacKey,
 }
 
-/// What it asks for.
+/// The credentials: a challenge and its code.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -34,7 +34,7 @@ pub struct OtpCredentials {
     #[expect(dead_code, reason = "the registry has read it")]
     #[schema(pattern = "^otp$")]
     strategy: String,
-    /// As `POST /v1/auth/otp` answered it.
+    /// From the reply of `POST /v1/auth/otp`.
     challenge_id: Uuid,
     /// Six digits.
     #[garde(custom(six_digits))]
@@ -67,7 +67,7 @@ impl LoginStrategy for Otp {
     async fn authenticate(&self, credentials: OtpCredentials, ambient: &Ambient) -> Result<Identity, ApiError> {
         let OtpCredentials { challenge_id, code, .. } = credentials;
         let attempt = login_codes::attempt(&self.redis, challenge_id).await?.ok_or(Problem::InvalidCredentials)?;
-        // Over all codes of the account: asking for another code gives no more guesses.
+        // Rate limit over all codes of the account: requesting another code gives no more guesses.
         self.limiter.count_account(Limit::LoginCodeGuess, &attempt.account, ambient.now()).await?;
         if !attempt.redeem(&self.redis, &self.mac, &code).await? {
             return Err(Problem::InvalidCredentials.into());

@@ -33,11 +33,12 @@ use crate::{
 };
 
 const STORE: &str = "MongoDB";
-/// MongoDB's error code for a unique index that refuses.
+/// MongoDB's error code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11000;
 const SERVER_SELECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often a connection is checked before a request does without: the first may be broken, the next given up because another was refused.
+/// The most pings of a connection check: the first connection may be broken, the next dropped because another was
+/// refused.
 const MAX_PINGS: u32 = 3;
 
 /// The document store: users, sessions, notifications.
@@ -47,7 +48,7 @@ pub struct Mongodb {
     secret: Secret,
     login: Arc<Renewable<Database>>,
     used_at: Arc<Mutex<Option<Instant>>>,
-    /// The driver gave up its connections, because one broke or was refused.
+    /// Set when the driver drops its connections, because one broke or was refused.
     was_lost: Arc<AtomicBool>,
 }
 
@@ -77,10 +78,11 @@ impl Resource for Mongodb {
 }
 
 impl Mongodb {
-    /// The database, on a connection that was used just now or is checked.
+    /// The database, with a connection that was used a moment ago or has just been pinged.
     ///
     /// # Errors
-    /// When the credentials cannot be had, the endpoint is not a MongoDB connection string, or a connection that is checked does not answer.
+    /// When the credentials are not available, the endpoint is not a MongoDB connection string, or a pinged connection
+    /// does not answer.
     #[boxed]
     pub async fn database(&self) -> Result<Database, StoreError> {
         if self.is_trusted() {
@@ -92,7 +94,7 @@ impl Mongodb {
         Ok(database)
     }
 
-    /// Whether the connection was used just now, or never, and none was lost since. Counts as a use.
+    /// Whether the connection was used a moment ago, or never, and none was lost since. Counts as a use.
     fn is_trusted(&self) -> bool {
         let (mut used_at, now) = (self.used_at(), Instant::now());
         let has_rested = used_at.is_some_and(|used_at| now - used_at > TRUSTED_IDLE);
@@ -147,14 +149,14 @@ impl Mongodb {
     }
 }
 
-/// The database, once it has answered.
+/// Pings the database and returns it.
 #[boxed]
 async fn checked(database: Database) -> Result<Database, StoreError> {
     let mut attempt = 1;
     loop {
         match database.run_command(doc! { "ping": 1 }).await.map_err(|error| (attempt, error)) {
             Ok(_) => return Ok(database),
-            // The driver has dropped that connection, or all of them, and gets a new one.
+            // The driver has dropped that connection, or all of them, and opens a new one.
             Err((..MAX_PINGS, error))
                 if matches!(*error.kind, ErrorKind::Io(_) | ErrorKind::ConnectionPoolCleared { .. }) =>
             {
@@ -191,7 +193,7 @@ pub(super) fn from_bson_time(time: DateTime) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A number as MongoDB holds it: it has no unsigned ones.
+/// A number in MongoDB's range, which has no unsigned type.
 pub(super) fn to_bson_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
-//! The `notifications` collection: what users were told inside the application.
+//! The `notifications` collection: notifications inside the application.
 //!
-//! A notification's id is the id of the message that brought it: the message delivered again finds it there, and the ids sort by
-//! time. Documents go after 90 days, by a TTL index.
+//! A notification's id is the id of its message, which makes the insert idempotent under redelivery; the ids sort by
+//! time. A TTL index deletes documents after 90 days.
 
 use std::time::Duration;
 
@@ -23,11 +23,11 @@ use crate::{
     notification::{Content, Notification},
 };
 
-/// How long a notification is kept.
+/// Retention of a notification.
 pub(in crate::store) const RETENTION: Duration = Duration::from_hours(90 * 24);
 const SCHEMA_VERSION: i32 = 1;
 
-/// A notification that a user has.
+/// A notification of a user.
 #[derive(Clone, Debug)]
 pub struct StoredNotification {
     pub id: Uuid,
@@ -36,7 +36,7 @@ pub struct StoredNotification {
     pub read_at: Option<OffsetDateTime>,
 }
 
-/// The document. `readAt` is not there before it is read.
+/// The document. `readAt` is absent until the notification is read.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NotificationDocument {
@@ -51,7 +51,7 @@ struct NotificationDocument {
     schema_version: i32,
 }
 
-/// [`Content`] in the two parts that the document keeps.
+/// [`Content`] in the document's two parts.
 #[derive(Serialize, Deserialize)]
 struct Parts {
     kind: String,
@@ -72,7 +72,7 @@ impl TryFrom<NotificationDocument> for StoredNotification {
     }
 }
 
-/// Gives a user a notification, which the message with this id brought. `false` if it did before.
+/// Inserts a user's notification under the id of its message. Idempotent: `false` if it exists already.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -96,7 +96,8 @@ pub async fn insert(mongodb: &Mongodb, id: Uuid, notification: &Notification) ->
     }
 }
 
-/// The owner's notifications, the newest first, after the one with the id `after`; only those not read yet if `unread` says so.
+/// The owner's notifications, the newest first, after the one with the id `after`; with `unread` only those that are
+/// not read.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -121,7 +122,7 @@ pub async fn list(
     found.into_iter().map(StoredNotification::try_from).collect()
 }
 
-/// Notes that the owner has read a notification; the first time counts. `false` if the owner has no such notification.
+/// Marks a notification as read. Idempotent: the first time stays. `false` if the owner has no such notification.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -129,12 +130,12 @@ pub async fn list(
 #[boxed]
 pub async fn mark_read(mongodb: &Mongodb, owner: Owner, id: Uuid, now: OffsetDateTime) -> Result<bool, StoreError> {
     let filter = doc! { "_id": to_bson_id(id), "userId": to_bson_id(owner.user_id()) };
-    // Sets what is not there, and leaves an earlier time as it is.
+    // `$min` sets an absent time, and keeps an earlier one.
     let change = doc! { "$min": { "readAt": to_bson_time(now) } };
     Ok(notifications(mongodb).await?.update_one(filter, change).await?.matched_count == 1)
 }
 
-/// From one shape to the other, which has the same JSON.
+/// Converts between types with the same JSON.
 fn convert<T: serde::de::DeserializeOwned>(value: &impl Serialize) -> Result<T, StoreError> {
     let converted = serde_json::to_value(value).and_then(serde_json::from_value);
     converted.map_err(|error| StoreError::Failed { store: "MongoDB", cause: Box::new(error) })

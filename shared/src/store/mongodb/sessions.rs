@@ -1,11 +1,11 @@
-//! The `sessions` collection: one document per login, which is also the family of its refresh tokens.
+//! The `sessions` collection: one document per login, which is also its family of refresh tokens.
 //!
 //! ```text
 //! insert ──▶ active {generation, token hash} ── rotate: generation + 1 ──▶ active … ── end, or expiry ──▶ ended
 //! ```
 //!
-//! A session is good while it has not ended and its user's epoch is still the one it began in (see [`super::users`]); both
-//! are durable. Documents go when they expire, by a TTL index.
+//! A session is valid while it has not ended and its user's epoch is still the one it began in (see [`super::users`]);
+//! both are durable. A TTL index deletes expired documents.
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -21,9 +21,9 @@ use crate::boxed;
 use crate::identity::{Owner, RefreshToken, Salt};
 use crate::store::{Mongodb, StoreError};
 
-/// How long a session can be refreshed at most, however often it is.
+/// The absolute lifetime of a session, however often it is refreshed.
 pub const LIFETIME: Duration = Duration::days(30);
-/// The most sessions of one list.
+/// The most sessions in a list.
 const MAX_LISTED: i64 = 100;
 const SCHEMA_VERSION: i32 = 1;
 
@@ -32,9 +32,9 @@ const SCHEMA_VERSION: i32 = 1;
 pub struct Session {
     pub id: Uuid,
     pub user_id: Uuid,
-    /// How often it was refreshed. Access tokens carry it.
+    /// The number of refreshes. Access tokens carry it.
     pub generation: u64,
-    /// The user's epoch in which it began.
+    /// The user's epoch at the login.
     pub epoch: u64,
     pub network: String,
     pub user_agent: String,
@@ -46,7 +46,7 @@ pub struct Session {
     previous: Option<Previous>,
 }
 
-/// The token before the present one.
+/// The token before the current one.
 #[derive(Clone, Debug)]
 struct Previous {
     hash: Vec<u8>,
@@ -54,20 +54,20 @@ struct Previous {
     rotated_at: OffsetDateTime,
 }
 
-/// What a presented refresh token is to its session.
+/// The state of a presented refresh token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// The present one.
+    /// The session's current token.
     Current,
-    /// The one before, this soon after it was used: whoever presents it is to get the same successor, made with this salt.
+    /// The token before it, within the grace period: it gets the same successor again, made with this salt.
     WithinGrace(Salt),
-    /// One that was used long ago: it was stolen, or its thief was here first.
+    /// An old token, past the grace period: it was stolen, or its thief rotated it first.
     Reused,
-    /// The session is over.
+    /// The session has ended.
     Ended,
 }
 
-/// A session that is about to begin.
+/// A session to begin.
 pub struct NewSession<'a> {
     pub id: Uuid,
     pub user_id: Uuid,
@@ -78,16 +78,16 @@ pub struct NewSession<'a> {
     pub now: OffsetDateTime,
 }
 
-/// Why a session ended.
+/// The reason for a session's end.
 #[derive(Clone, Copy, Debug)]
 pub enum EndReason {
-    /// Its owner said so.
+    /// A logout.
     LoggedOut,
-    /// A refresh token was used twice.
+    /// The reuse of a refresh token.
     TokenReused,
     /// The password was changed.
     PasswordChanged,
-    /// The user was disabled or deleted, or somebody else proved that the address is theirs.
+    /// The user was disabled or deleted, or another login proved the account's unverified address.
     AccessWithdrawn,
 }
 
@@ -148,7 +148,7 @@ impl From<SessionDocument> for Session {
 }
 
 impl Session {
-    /// What this token is to the session, now.
+    /// The state of this token now.
     #[must_use]
     pub fn classify(&self, token: &RefreshToken, grace: Duration, now: OffsetDateTime) -> TokenState {
         let hash = token.secret_hash();
@@ -193,7 +193,7 @@ pub async fn insert<'a>(mongodb: &'a Mongodb, new: NewSession<'a>) -> Result<Ses
     Ok(document.into())
 }
 
-/// The session that this refresh token is of, by its family.
+/// The session of a refresh token, by its family.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -204,7 +204,8 @@ pub async fn find_by_token(mongodb: &Mongodb, token: &RefreshToken) -> Result<Op
     Ok(sessions(mongodb).await?.find_one(filter).await?.map(Session::from))
 }
 
-/// Replaces the session's token by its successor. `false` if somebody else was first, or the session ended.
+/// Optimistic locking: replaces the session's token by its successor. `false` if another request was first, or the
+/// session ended.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -231,7 +232,7 @@ pub async fn rotate(
     Ok(sessions(mongodb).await?.update_one(filter, change).await?.modified_count == 1)
 }
 
-/// The owner's sessions that are good, the one used last first.
+/// The owner's active sessions, the most recently used first.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -245,7 +246,7 @@ pub async fn list(mongodb: &Mongodb, owner: Owner, now: OffsetDateTime) -> Resul
     Ok(found.into_iter().map(Session::from).collect())
 }
 
-/// Ends one of the owner's sessions. `false` if the owner has no such session, or it had ended.
+/// Ends one of the owner's sessions. `false` if there is no such session, or it has ended.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -263,7 +264,7 @@ pub async fn end(
     Ok(sessions(mongodb).await?.update_one(filter, ended(reason, now)).await?.modified_count == 1)
 }
 
-/// Ends a session whose refresh token was used twice, whoever its owner is.
+/// Ends a session because of a reused refresh token, for any owner.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -275,7 +276,7 @@ pub async fn end_reused(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Res
     Ok(())
 }
 
-/// Ends all sessions of a user but `kept`; returns which.
+/// Ends all sessions of a user except `kept`; returns their ids.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -292,13 +293,13 @@ pub async fn end_all(
     if let Some(kept) = kept {
         filter.insert("_id", doc! { "$ne": to_bson_id(kept) });
     }
-    // Those that end are read afterwards: one that began meanwhile is among them if it ended.
+    // The ended ones are read after the write, so that a session that began meanwhile is among them if it ended.
     sessions(mongodb).await?.update_many(filter, ended(reason, now)).await?;
     let just_ended = doc! { "userId": to_bson_id(user_id), "endedAt": to_bson_time(now) };
     ids(mongodb, just_ended).await.map(|sessions| sessions.into_iter().map(|(id, _)| id).collect())
 }
 
-/// The sessions of a user that are good, each with its generation.
+/// The active sessions of a user, each with its generation.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -308,7 +309,7 @@ pub async fn generations(mongodb: &Mongodb, user_id: Uuid) -> Result<Vec<(Uuid, 
     ids(mongodb, active(user_id)).await
 }
 
-/// Takes a session over into its user's new epoch.
+/// Moves a session to its user's new epoch.
 ///
 /// # Errors
 /// When the store does not answer.

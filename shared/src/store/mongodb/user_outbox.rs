@@ -1,4 +1,4 @@
-//! The `outbox` array of user documents: messages that must follow a write to MongoDB are part of that write.
+//! Transactional outbox in user documents: a message of a write to MongoDB is part of that write.
 //!
 //! The same states as [`crate::store::mysql::outbox`]: the function that wrote sends after its reply, the relay sends the rest, an
 //! entry is leased by moving `availableAt` ahead. A sent entry is pulled, since a document has to stay small.
@@ -41,7 +41,7 @@ struct Entry {
     last_error: Option<String>,
 }
 
-/// An entry for a new message, leased to the caller, who sends it right after the write.
+/// An entry for a new message, leased to its writer, which sends it right after the write.
 pub(super) fn entry(message: &OutboxMessage, now: OffsetDateTime) -> Document {
     doc! {
         "id": to_bson_id(message.id),
@@ -108,7 +108,7 @@ impl Outbox for Mongodb {
         let mut claimed = Vec::new();
         for holder in holders {
             for entry in holder.outbox.into_iter().filter(|entry| entry.available_at <= due) {
-                // Only one of several workers still finds the entry as it was read.
+                // Optimistic locking: of several workers only one still finds the entry as it was read.
                 let unchanged = doc! { "id": entry.id, "availableAt": entry.available_at };
                 let lease = doc! {
                     "$set": { "outbox.$.availableAt": to_bson_time(now + LEASE), "outbox.$.lockedBy": to_bson_id(worker) },
@@ -179,7 +179,7 @@ impl Outbox for Mongodb {
     }
 }
 
-/// When a message was written: its id says so (UUID version 7).
+/// The time of a message, from its id (UUID version 7).
 fn written_at(id: Uuid) -> Option<OffsetDateTime> {
     let (seconds, nanoseconds) = id.get_timestamp()?.to_unix();
     let whole = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;

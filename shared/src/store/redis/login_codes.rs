@@ -1,11 +1,12 @@
-//! Login codes (one-time passwords by mail), in Redis: each belongs to a challenge, which is made before anybody knows whether the
-//! address has an account, so that the request looks the same for all addresses.
+//! Login codes (one-time passwords by mail), in Redis. Each belongs to a challenge, which is opened before the account
+//! is looked up, so that the request looks the same for all addresses.
 //!
 //! ```text
 //! open {account} ── the mail is written: issue ──▶ {account, tag} ── attempt, at most 5 times ──▶ gone
 //! ```
 //!
-//! An attempt is spent before anything is compared, in one step; a command that is repeated on a new connection spends two. There is no other copy: without Redis there are no login codes.
+//! An attempt is spent before the comparison, atomically; a command that is retried on a new connection spends two.
+//! Redis has the only copy: without it there are no login codes.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use time::Duration;
@@ -14,9 +15,9 @@ use uuid::Uuid;
 use crate::store::{Redis, StoreError};
 use crate::{boxed, error::ApiError, mac::MacKey};
 
-/// How long a code is valid after its mail was written.
+/// How long a code is valid once its mail is written.
 pub const LIFETIME: Duration = Duration::minutes(5);
-/// How long a challenge waits for its mail to be written.
+/// How long a challenge waits for its mail.
 const CHALLENGE_TTL: Duration = Duration::minutes(10);
 /// Guesses per code.
 const MAX_ATTEMPTS: u32 = 5;
@@ -34,7 +35,7 @@ redis.call('HSET', KEYS[1], 'tag', ARGV[1]) \
 redis.call('EXPIRE', KEYS[1], ARGV[2]) \
 return 1";
 
-/// Spends an attempt at KEYS[1], which has ARGV[1] of them: its account and tag, or nothing if none is left.
+/// Spends one of ARGV[1] attempts at KEYS[1]: its account and tag, or nothing if no attempt is left.
 const ATTEMPT: &str = "\
 local found = redis.call('HMGET', KEYS[1], 'account', 'tag') \
 if not found[1] then return false end \
@@ -42,11 +43,11 @@ local spent = redis.call('HINCRBY', KEYS[1], 'spent', 1) \
 if spent > tonumber(ARGV[1]) then return false end \
 return {found[1], found[2] or ''}";
 
-/// An attempt that was spent and may be compared.
+/// A spent attempt, ready to be compared.
 #[derive(Debug)]
 pub struct Attempt {
     challenge_id: Uuid,
-    /// Whose code it is: an address, as [`crate::email::EmailAddress::key`] writes it.
+    /// The account's address, as [`crate::email::EmailAddress::key`] normalises it.
     pub account: String,
     tag: String,
 }
@@ -55,7 +56,7 @@ fn key(challenge_id: Uuid) -> String {
     format!("souk:login-code:{challenge_id}")
 }
 
-/// Opens a challenge for an account, whether or not there is one.
+/// Opens a challenge for an address, with or without an account.
 ///
 /// # Errors
 /// When Redis does not answer.
@@ -67,10 +68,10 @@ pub async fn open(redis: &Redis, challenge_id: Uuid, account: &str) -> Result<()
     redis.send_idempotent::<()>(&command).await
 }
 
-/// Gives the challenge a code. Whether it was still open.
+/// Sets the code of a challenge. `false` if the challenge is not open any more.
 ///
 /// # Errors
-/// When Redis does not answer, or the key cannot be had.
+/// When Redis does not answer, or the key is not available.
 #[tracing::instrument(name = "login_codes.issue", skip_all)]
 #[boxed]
 pub async fn issue(redis: &Redis, mac: &MacKey, challenge_id: Uuid, code: &str) -> Result<bool, ApiError> {
@@ -80,7 +81,7 @@ pub async fn issue(redis: &Redis, mac: &MacKey, challenge_id: Uuid, code: &str) 
     Ok(redis.send_idempotent::<bool>(&command).await?)
 }
 
-/// Spends one of the challenge's attempts. `None` if it has none left, or there is no such challenge.
+/// Spends one attempt of a challenge. `None` for an unknown challenge or one without attempts.
 ///
 /// # Errors
 /// When Redis does not answer.
@@ -94,10 +95,10 @@ pub async fn attempt(redis: &Redis, challenge_id: Uuid) -> Result<Option<Attempt
 }
 
 impl Attempt {
-    /// Whether the code is the challenge's. A right code is used up: of two that come at once, one is right.
+    /// Whether the code matches. A matching code is consumed atomically: of two concurrent redemptions one succeeds.
     ///
     /// # Errors
-    /// When Redis does not answer, or the key cannot be had.
+    /// When Redis does not answer, or the key is not available.
     #[tracing::instrument(name = "login_codes.redeem", skip_all)]
     #[boxed]
     pub async fn redeem(&self, redis: &Redis, mac: &MacKey, code: &str) -> Result<bool, ApiError> {

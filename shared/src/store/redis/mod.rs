@@ -1,4 +1,4 @@
-//! Redis: ElastiCache in AWS. It may be out at any time: every use of it has another way.
+//! Redis: ElastiCache in AWS. It may be down at any time: every use of it has a fallback.
 
 pub mod login_codes;
 pub mod revocations;
@@ -29,7 +29,7 @@ const REVOCATION_URL: &str = "SOUK_REVOCATION_REDIS_URL";
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Redis. Each command is bounded in time, and after some failures in a row none is sent for a while.
+/// Redis. Each command has a timeout, and a circuit breaker fails fast after repeated failures.
 #[derive(Clone)]
 pub struct Redis<S = SecretSource> {
     source: S,
@@ -37,19 +37,19 @@ pub struct Redis<S = SecretSource> {
     breaker: Arc<Breaker>,
 }
 
-/// Where a connection's address and credentials come from. A type, so that a function links only its own.
+/// The source of a connection's address and credentials. A type, so that a function links only its own.
 pub trait ConnectionSource: Clone + Send + Sync + 'static {
     fn requirements() -> Vec<Requirements>;
 
     /// # Errors
-    /// When the environment does not hold what it needs.
+    /// When the environment lacks a variable.
     fn open(context: &ResourceContext) -> Result<Self, ConfigError>;
 
     /// Address and credentials.
     fn info(&self) -> impl Future<Output = Result<ConnectionInfo, StoreError>> + Send;
 }
 
-/// Address from the environment, credentials from Secrets Manager: what every function uses.
+/// Address from the environment, credentials from Secrets Manager: the usual source.
 #[derive(Clone)]
 pub struct SecretSource {
     endpoint: Arc<str>,
@@ -85,8 +85,8 @@ impl ConnectionSource for SecretSource {
     }
 }
 
-/// Address and credentials of a Redis user that may only read revocations, from the environment: the authorizer is asked before
-/// every request, and starts without calling Secrets Manager.
+/// Address and credentials of a Redis user with read access to revocations only, from the environment: the authorizer
+/// runs before every request, and starts without a call of Secrets Manager.
 #[derive(Clone)]
 pub struct RevocationReader(Arc<SecretString>);
 
@@ -121,14 +121,14 @@ impl<S: ConnectionSource> Resource for Redis<S> {
 }
 
 impl<S: ConnectionSource> Redis<S> {
-    /// Sends a command that may be sent twice: a connection that broke while the environment was frozen is noticed by the
-    /// first command, which is then repeated on a new one.
+    /// Sends a command that may run twice, with one retry: the first command notices a connection that broke while the
+    /// environment was frozen, and is repeated on a new one.
     ///
     /// # Errors
     /// When Redis does not answer in time, answers with an error, or is left alone by the breaker.
     pub async fn send_idempotent<T: FromRedisValue>(&self, command: &impl Command) -> Result<T, StoreError> {
         if self.breaker.is_open(Instant::now()) {
-            return Err(unavailable("left alone after repeated failures"));
+            return Err(unavailable("the circuit breaker is open after repeated failures"));
         }
         let result = match self.send(command).await {
             Err(StoreError::Unavailable { .. }) => self.send(command).await,
@@ -175,7 +175,7 @@ impl Command for Pipeline {
     }
 }
 
-/// A new connection: one that was refused once does not try again by itself.
+/// A new connection. A refused one does not reconnect by itself.
 fn connect(info: ConnectionInfo) -> Result<ConnectionManager, StoreError> {
     let client = Client::open(info)?;
     let config = ConnectionManagerConfig::new()
@@ -186,7 +186,7 @@ fn connect(info: ConnectionInfo) -> Result<ConnectionManager, StoreError> {
     Ok(ConnectionManager::new_lazy_with_config(client, config)?)
 }
 
-/// A time to live, as commands take it.
+/// A time to live, in the unit of Redis commands.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
-//! Access tokens that must not be used any more, in Redis: the authorizer looks here at every request.
+//! Revocations of access tokens, in Redis: the authorizer checks them at every request.
 //!
-//! An access token names its session and how often that was refreshed (its generation). An entry says the least generation of
-//! a session that is still good, and lives as long as an access token could. What must last is in MongoDB: a session that ended
-//! cannot be refreshed. So while Redis is out, an access token lives out its ten minutes at most, and nothing else.
+//! An access token names its session and the session's generation. An entry holds the least valid generation of a
+//! session, and lives as long as an access token could. The durable part is in MongoDB: an ended session cannot be
+//! refreshed. So while Redis is down, an access token lives out its ten minutes at most, and nothing else.
 
 use crate::identity::ACCESS_TOKEN_LIFETIME;
 use futures_util::future::join_all;
@@ -16,12 +16,12 @@ use crate::{
     environment::ConfigError,
 };
 
-/// Longer than an access token lives, leeway included.
+/// Longer than an access token lives, clock skew included.
 const TTL_SECONDS: i64 = ACCESS_TOKEN_LIFETIME.whole_seconds() + 60;
-/// The generation that no session reaches.
+/// A generation that no session reaches.
 const UNREACHED_GENERATION: u64 = u64::MAX;
 
-/// A session's access tokens of generations before this one are refused.
+/// Revokes a session's access tokens of earlier generations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Revocation {
     session_id: Uuid,
@@ -29,13 +29,14 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// All access tokens of a session: it ended.
+    /// Revokes all access tokens of a session, because it ended.
     #[must_use]
     pub const fn of_session(session_id: Uuid) -> Self {
         Self { session_id, least_generation: UNREACHED_GENERATION }
     }
 
-    /// The access tokens of a session up to this generation: they say what is no longer so. The session goes on, with the next one.
+    /// Revokes the access tokens of a session up to this generation, because their claims are outdated. The session
+    /// goes on.
     #[must_use]
     pub const fn up_to(session_id: Uuid, generation: u64) -> Self {
         Self { session_id, least_generation: generation.saturating_add(1) }
@@ -46,7 +47,7 @@ fn key(session_id: Uuid) -> String {
     format!("souk:revoked:{session_id}")
 }
 
-/// Has the authorizer refuse access tokens. Call it after what it follows from was committed, before the reply.
+/// Revokes access tokens. Call it after the commit of the change, before the reply. Best effort: a failure is logged.
 #[tracing::instrument(name = "revocations.add", skip_all)]
 #[boxed]
 pub async fn add(redis: &Redis, revocations: &[Revocation]) {
@@ -56,11 +57,11 @@ pub async fn add(redis: &Redis, revocations: &[Revocation]) {
         redis.send_idempotent::<()>(&command).await
     });
     for error in join_all(all).await.into_iter().filter_map(Result::err) {
-        tracing::error!(%error, "access tokens that should be refused live on until they expire");
+        tracing::error!(%error, "revoked access tokens stay valid until they expire");
     }
 }
 
-/// The authorizer's view: it may read revocations, and nothing else of what Redis holds.
+/// The authorizer's view: read access to revocations, and to nothing else in Redis.
 #[derive(Clone)]
 pub struct Revocations(Redis<RevocationReader>);
 
@@ -79,7 +80,7 @@ impl Resource for Revocations {
 }
 
 impl Revocations {
-    /// Whether a session's access token of this generation is refused. Where Redis does not answer, it is not.
+    /// Whether a session's access token of this generation is revoked. Fails open: `false` while Redis does not answer.
     #[tracing::instrument(name = "revocations.hold", skip_all)]
     #[boxed]
     pub async fn hold(&self, session_id: Uuid, generation: u64) -> bool {
@@ -88,7 +89,7 @@ impl Revocations {
         match found {
             Ok(least) => least.is_some_and(|least| generation < least),
             Err(error) => {
-                tracing::error!(%error, "not known whether the token was revoked: it counts until it expires");
+                tracing::error!(%error, "fails open: a revoked token stays valid until it expires");
                 false
             }
         }

@@ -1,4 +1,4 @@
-//! Logging in with an identity token. The stage's issuer stands in for Google: it signs whatever it is asked to.
+//! Login with an ID token. The stage's issuer stands in for Google: it signs any claims.
 
 use std::{
     sync::{
@@ -22,16 +22,16 @@ use tests::{
 };
 use ureq::http::Method;
 
-/// What the client made up before it went to the issuer.
+/// The client's nonce.
 const NONCE: &str = "what-only-the-client-knows";
-/// As long as the issuer is left alone after it was asked for its keys, and a little longer.
+/// Slightly longer than the cool-down between two requests for the issuer's keys.
 const COOLDOWN: Duration = Duration::from_secs(11);
 
 fn setting(name: &'static str) -> String {
     environment::required(name).expect("the test run's environment")
 }
 
-/// What the issuer says of somebody whose address it has verified.
+/// The claims about a user whose address the issuer has verified.
 fn claims(subject: &str, email: &str) -> Value {
     let now = tokens::now();
     json!({
@@ -46,19 +46,19 @@ fn claims(subject: &str, email: &str) -> Value {
     })
 }
 
-/// The same, but for one claim.
+/// The claims with one of them replaced.
 fn with(claims: &Value, name: &str, value: Value) -> Value {
     let mut claims = claims.clone();
     claims[name] = value;
     claims
 }
 
-/// A token as the issuer signs it.
+/// A token signed by the issuer.
 fn token(claims: &Value) -> String {
     sign(&json!({}), claims, "current")
 }
 
-/// A token with another header, or signed by somebody else (`stranger`). Null takes a member out of the header.
+/// A token with another header, or signed with another key (`stranger`). Null removes a member of the header.
 fn sign(header: &Value, claims: &Value, key: &str) -> String {
     let url = setting("SOUK_GOOGLE_ISSUER") + "/sign";
     let request = json!({ "header": header, "claims": claims, "key": key }).to_string();
@@ -67,7 +67,7 @@ fn sign(header: &Value, claims: &Value, key: &str) -> String {
     token.as_str().unwrap_or_else(|| panic!("{reply}")).to_owned()
 }
 
-/// A token of somebody who has only what is public, and hopes that it is taken for a shared secret.
+/// A forged token, signed with a public value in place of a shared secret.
 fn sign_with_secret(kid: &Value, claims: &Value, secret: &[u8]) -> String {
     let header = json!({ "alg": "HS256", "typ": "JWT", "kid": kid }).to_string();
     let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims.to_string()));
@@ -75,7 +75,7 @@ fn sign_with_secret(kid: &Value, claims: &Value, secret: &[u8]) -> String {
     format!("{message}.{}", BASE64URL.encode(tag))
 }
 
-/// The keys that the issuer publishes, as text.
+/// The issuer's published keys, as text.
 fn published_keys() -> String {
     let reply = Stage::get().agent.get(setting("SOUK_GOOGLE_JWKS_URL")).call();
     reply.unwrap().body_mut().read_to_string().unwrap()
@@ -141,7 +141,7 @@ fn a_token_that_is_not_for_this_login_now_is_refused() {
         ("aud", json!("somebody-else.apps.example")),
         ("aud", json!(client_id.to_uppercase())),
         ("aud", json!([])),
-        // Somebody else could have passed this one on (OpenID Connect Core 1.0, 3.1.3.7, step 3).
+        // Another client could have forwarded this one (OpenID Connect Core 1.0, 3.1.3.7, step 3).
         ("aud", json!([client_id, "somebody-else.apps.example"])),
         ("iss", json!("https://accounts.google.com")),
         ("iss", json!(setting("SOUK_GOOGLE_ISSUER") + "/")),
@@ -168,7 +168,7 @@ fn a_token_that_is_not_for_this_login_now_is_refused() {
         let reply = Call::post("/v1/auth/login").json(credentials(&token, nonce)).send();
         let _ = reply.expect_problem(401, "invalid-credentials");
     }
-    // Nothing else was wrong with them.
+    // The unchanged token is valid.
     let _ = try_log_in(&token).expect(200);
 }
 
@@ -233,7 +233,7 @@ fn an_address_that_the_issuer_has_not_verified_opens_no_account_and_makes_none()
     without.as_object_mut().unwrap().remove("email");
     expect_refused("no email", &token(&without));
 
-    // Nothing was linked: with an address of its own the same identity is somebody else, and the password is what it was.
+    // Nothing was linked: with an address of its own the same identity is another user, and the password is unchanged.
     let account = people::id_of(&people::log_in(&email));
     let stranger = log_in(&claims(&subject, &people::new_address()));
     assert_ne!(people::id_of(&stranger.access_token), account);
@@ -252,13 +252,13 @@ fn a_verified_address_links_the_identity_to_the_account_that_has_it() {
     assert_eq!(people::id_of(&by_identity.access_token), id);
     assert_eq!(people::id_of(&log_in(&claims(&subject, &people::new_address())).access_token), id);
 
-    // Its owner registered it: nothing of theirs ends.
+    // The owner registered the address: no session ends.
     assert!(people::is_let_in(&by_password.access_token));
     let _ = people::refresh(&by_password.refresh_token).expect(200);
     let _ = people::begin_session(&email);
 }
 
-/// Somebody may have registered the address of somebody else, to be there when its owner comes.
+/// Account pre-hijacking: an attacker registers an address before its owner does.
 #[test]
 fn who_registered_an_address_and_never_verified_it_loses_it_to_its_owner() {
     let email = people::register();
@@ -304,7 +304,7 @@ fn who_comes_back_after_the_account_was_deleted_is_a_new_user() {
     assert_eq!((&second["email"], &second["emailVerified"]), (&json!(email), &json!(true)));
 }
 
-/// Serves the issuer's keys, which have to be asked for again each time, until it is told to fail.
+/// Serves the issuer's keys without caching, until it is told to fail.
 struct KeyServer {
     url: String,
     requests: Arc<AtomicUsize>,
@@ -348,7 +348,7 @@ fn while_the_issuer_is_down_its_last_keys_count_and_invented_key_ids_do_not_have
 
     server.fails.store(true, Ordering::SeqCst);
     thread::sleep(COOLDOWN);
-    // The keys are old, so the issuer is asked; it fails, so they serve on.
+    // The keys are stale, so the issuer is called; it fails, so they are served on.
     assert_eq!(try_log_in(&token(&claims)), 200);
     assert_eq!(server.requests(), 2);
     assert!(invented.iter().all(|token| try_log_in(token) == 401));

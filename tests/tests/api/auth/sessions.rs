@@ -9,7 +9,7 @@ use tests::{
 };
 use ureq::http::Method;
 
-/// Longer than the grace window of the stage.
+/// Longer than the grace period of the stage.
 const AFTER_GRACE: Duration = Duration::from_secs(11);
 
 fn sessions(token: &str) -> Vec<Value> {
@@ -79,7 +79,7 @@ fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
 #[test]
 fn a_secret_that_was_never_the_familys_ends_it() {
     let session = people::begin_session(&people::register());
-    // The family of the real token, and another secret: whoever has this has seen one of its tokens.
+    // The family of the real token with another secret: only a stolen token tells its family.
     let forged = format!("{}{}", &session.refresh_token[..24], "A".repeat(40));
     let _ = people::refresh(&forged).expect_problem(401, "invalid-refresh-token");
     let _ = people::refresh(&session.refresh_token).expect_problem(401, "invalid-refresh-token");
@@ -139,7 +139,7 @@ fn roles_survive_a_refresh_and_new_ones_come_with_it() {
     let roles = |token: &str| Call::get("/v1/users/me").token(token).send().expect(200).json()["roles"].clone();
     let refreshed = LoggedIn::of(&people::refresh(&session.refresh_token).expect(200));
     assert_eq!(roles(&refreshed.access_token), json!(["customer", "staff"]));
-    // With the permission that the role brings.
+    // With a permission of the new role.
     let _ = Call::post("/v1/products").token(&refreshed.access_token).json("{}").send().expect(422);
 
     let id = people::id_of(&refreshed.access_token);

@@ -1,4 +1,4 @@
-//! What proves who a user is: password, codes from mails, identities at other issuers.
+//! A user's credentials: password, codes from mails, identities at other issuers.
 
 use mongodb::bson::{Document, doc};
 use time::OffsetDateTime;
@@ -19,22 +19,22 @@ use crate::{
 /// A user with the password's hash.
 pub struct LoginUser {
     pub user: User,
-    /// None for somebody who logs in another way.
+    /// `None` for a user without a password.
     pub password_hash: Option<String>,
 }
 
-/// What a user is granted at this moment.
+/// A user's current grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentGrants {
     pub roles: Roles,
     pub epoch: u64,
 }
 
-/// What entitles somebody to set a new password.
+/// The authorisation to set a new password.
 pub enum PasswordProof<'a> {
-    /// The hash of a reset code, which is used up by this. It came by mail, so it also proves the address.
+    /// The hash of a reset code, which is consumed. It came by mail, so it also proves the address.
     ResetCode(&'a [u8]),
-    /// The hash of the present password.
+    /// The hash of the current password.
     PresentHash(&'a str),
 }
 
@@ -58,7 +58,7 @@ pub async fn find_with_password(mongodb: &Mongodb, id: Uuid) -> Result<Option<Lo
     with_hash(mongodb, doc! { "_id": to_bson_id(id) }).await
 }
 
-/// The user with this identity at another issuer, whatever the status.
+/// The user with this identity at another issuer, deleted or not.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -69,7 +69,7 @@ pub async fn find_by_identity(mongodb: &Mongodb, identity_key: &str) -> Result<O
     Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
 }
 
-/// What the user is granted now. `None` for one who is deleted or disabled.
+/// The user's current grants. `None` for a deleted or disabled user.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -80,7 +80,7 @@ pub async fn current_grants(mongodb: &Mongodb, id: Uuid) -> Result<Option<Curren
     Ok(user.map(|User { roles, epoch, .. }| CurrentGrants { roles, epoch }))
 }
 
-/// Keeps what proves the address; an earlier code is void.
+/// Stores the proof of a verification code; an earlier code is void.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -90,7 +90,7 @@ pub async fn set_verification_code(mongodb: &Mongodb, id: Uuid, proof: &MailCode
     set_code(mongodb, id, "verification", proof).await
 }
 
-/// Keeps what entitles to a new password; an earlier code is void.
+/// Stores the proof of a reset code; an earlier code is void.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -100,7 +100,7 @@ pub async fn set_reset_code(mongodb: &Mongodb, id: Uuid, proof: &MailCodeProof) 
     set_code(mongodb, id, "reset", proof).await
 }
 
-/// Uses a verification code up: its user's address is verified. `None` if nobody has this code, or it expired.
+/// Consumes a verification code: its user's address is verified. `None` for an unknown or expired code.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -112,7 +112,7 @@ pub async fn verify_email(mongodb: &Mongodb, hash: &[u8], now: OffsetDateTime) -
     change(mongodb, filter, doc! { "emailVerified": true }, doc! { "$unset": { "verification": "" } }, now).await
 }
 
-/// Who has this reset code. `None` if nobody, or it expired.
+/// The user with this reset code. `None` for an unknown or expired code.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -126,8 +126,8 @@ pub async fn find_by_reset_code(
     find_active(mongodb, holder_of("reset", hash, now)).await
 }
 
-/// Sets a new password, ends all that was granted with the old one, and adds the message that must follow. `None` if the proof
-/// does not hold any more.
+/// Sets a new password, begins a new epoch, and adds a message to the outbox, in one write. `None` if the proof is not
+/// valid any more.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -157,7 +157,7 @@ pub async fn replace_password<'a>(
     change(mongodb, filter, set, also, now).await
 }
 
-/// Replaces a password's hash by one of the same password in newer parameters, unless the password was changed meanwhile.
+/// Upgrades a password's hash to newer parameters, unless the password was changed meanwhile.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -169,10 +169,10 @@ pub async fn upgrade_hash(mongodb: &Mongodb, id: Uuid, old: &str, new: &str) -> 
     Ok(())
 }
 
-/// Adds an identity at another issuer to a user whose address that issuer has verified.
+/// Links an identity at another issuer to a user whose address that issuer has verified.
 ///
-/// Where the user has not verified the address here, whoever registered it may be somebody else: the password and all that was
-/// granted with it then end. `None` if the user was changed meanwhile, or somebody has this identity.
+/// Account pre-hijacking: if the user has not verified the address here, the registration may be an attacker's, so its
+/// password and its grants end. `None` if the user was changed meanwhile, or another user has this identity.
 ///
 /// # Errors
 /// When the store does not answer.

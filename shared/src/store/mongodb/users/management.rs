@@ -1,4 +1,4 @@
-//! Users as admins see them: all of them, their roles and status; and what users change of themselves.
+//! Administration of users: lists, roles and status; and changes of the own profile.
 
 use futures_util::TryStreamExt;
 use mongodb::{
@@ -21,48 +21,49 @@ use crate::{
     },
 };
 
-/// How often a change that takes an admin away is tried while others do the same.
+/// How often a change that removes an admin is tried against concurrent ones.
 const MAX_ATTEMPTS: u32 = 10;
-/// In the `guards` collection: what every transaction writes that takes an admin away, so that two of them cannot pass each other.
+/// Prevents *write skew*: every transaction that removes an admin writes this document of the `guards` collection, so
+/// that two of them conflict.
 pub(in crate::store) const ADMINS_GUARD: &str = "admins";
 
-/// Which users to list.
+/// Filters of a list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     pub role: Option<Role>,
     pub status: Option<Status>,
-    /// Exactly this address, in whatever case.
+    /// Exactly this address, in any case.
     pub email: Option<EmailAddress>,
 }
 
-/// What an admin changes of a user; what is `None` stays.
+/// An admin's changes of a user; `None` leaves a value as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
     pub roles: Option<Roles>,
     pub disabled: Option<bool>,
 }
 
-/// What came of changing a user.
+/// The outcome of a change.
 #[derive(Debug)]
 pub enum UpdateByAdmin {
     Changed(User),
-    /// There is no such user, or not in this version.
+    /// There is no such user in this version.
     NotFound,
-    /// Nobody else is an admin.
+    /// No other user is an active admin.
     LastAdmin,
 }
 
-/// What came of restoring a user.
+/// The outcome of a restoration.
 #[derive(Debug)]
 pub enum Restored {
     Yes(User),
-    /// There is no such user, or not a deleted one.
+    /// There is no such user, or the user is not deleted.
     NotFound,
-    /// Somebody has the address, or an identity, by now.
+    /// Another user has the address, or an identity, by now.
     Taken,
 }
 
-/// The users that the filter lets through, the newest first, after the user with the id `after`.
+/// The users that match the filter, the newest first, after the user with the id `after`.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -96,7 +97,7 @@ pub async fn list(
     Ok(found.into_iter().map(User::from).collect())
 }
 
-/// The user with this id, whatever the status.
+/// The user with this id, deleted or not.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -107,10 +108,10 @@ pub async fn find_any(mongodb: &Mongodb, id: Uuid) -> Result<Option<User>, Store
     Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
 }
 
-/// Replaces the owner's profile, if this is still the version. `None` if not.
+/// Optimistic locking: replaces the owner's profile, if it has this version. `None` if not.
 ///
 /// # Errors
-/// When the store does not answer, or cannot hold what the profile says.
+/// When the store does not answer, or cannot represent the profile.
 #[tracing::instrument(name = "users.update_profile", skip_all)]
 #[boxed]
 pub async fn update_profile(
@@ -126,7 +127,7 @@ pub async fn update_profile(
     change(mongodb, filter, doc! { "profile": profile }, Document::new(), now).await
 }
 
-/// Changes roles or status of a user who is not deleted, if this is still the version.
+/// Optimistic locking: changes roles or status of a user who is not deleted, if the user has this version.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -156,7 +157,7 @@ pub async fn update_by_admin(
     Ok(change(mongodb, filter, set, also, now).await?.map_or(UpdateByAdmin::NotFound, UpdateByAdmin::Changed))
 }
 
-/// Deletes a user, softly: the document stays, address and identities are free.
+/// Soft deletion: the document stays, its address and identities are free.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -171,7 +172,7 @@ pub async fn delete(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Result<
         .await
 }
 
-/// Restores a deleted user, if nobody has taken the address since.
+/// Restores a deleted user, if the address is still free.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -193,7 +194,7 @@ pub async fn restore(mongodb: &Mongodb, id: Uuid, now: OffsetDateTime) -> Result
     }
 }
 
-/// A change after which its user is no active admin. Refused if there would be none.
+/// A change after which its user is no active admin. Refused if no other is left.
 async fn change_unless_last_admin(
     mongodb: &Mongodb,
     filter: Document,
@@ -207,7 +208,7 @@ async fn change_unless_last_admin(
     if let Some(user) = change(mongodb, no_admin, set.clone(), also.clone(), now).await? {
         return Ok(UpdateByAdmin::Changed(user));
     }
-    // An admin, or nobody. Admins are counted and changed in one transaction at a time.
+    // The user is an admin, or does not match. Admins are counted and changed in one transaction at a time.
     let update = visibly(set, also, now);
     let mut attempt = 0;
     loop {
@@ -241,7 +242,7 @@ async fn in_transaction(
     let mut others = doc! { "roles": Role::Admin.as_str(), "_id": { "$ne": to_bson_id(id) } };
     others.extend(active());
     let other = users.find_one(others).projection(visible()).session(&mut session).await?;
-    // A disabled admin is none that counts.
+    // A disabled admin does not count.
     let mut itself = doc! { "_id": to_bson_id(id) };
     itself.extend(active());
     let is_active = users.find_one(itself).projection(visible()).session(&mut session).await?.is_some();

@@ -1,11 +1,13 @@
 //! The `users` collection.
 //!
-//! One document per user, with a schema version. `emailKey` is the normalised address under a unique index; it is unset on
-//! deletion, so that the address is free again; so are the `identityKeys`, which name the user at other issuers. Messages that must
-//! follow a write ride in the document's `outbox` array (see [`super::user_outbox`]), since no transaction spans two stores.
+//! One document per user, with a schema version. `emailKey` is the normalised address under a unique index; it is unset
+//! on deletion, so that the address is free again, and so are the `identityKeys`, the user's names at other issuers.
+//! Messages of a write ride in the document's `outbox` array (see [`super::user_outbox`]), since no transaction spans
+//! two stores.
 //!
-//! `version` grows with every change that a reader can see. `epoch` grows when everything that was granted before must end: with
-//! the password, when the user is disabled or deleted. A session is good only in the epoch it began in, so that one write ends them all.
+//! `version` grows with every change that a reader can see. `epoch` grows when all earlier grants must end: when the
+//! password changes, or the user is disabled or deleted. A session is valid only in the epoch it began in, so that one
+//! write ends them all.
 
 mod credentials;
 mod management;
@@ -34,13 +36,13 @@ use super::{from_bson_id, from_bson_time, is_duplicate_key, to_bson_id, to_bson_
 use crate::store::{Mongodb, StoreError};
 use crate::{boxed, email::EmailAddress, identity::Roles, messaging::OutboxMessage};
 
-/// The shape of the documents that this code writes. Version 1 had no epoch and no identities; it is read as if both were new.
+/// The schema version that this code writes. Version 1 had no epoch and no identities; it is read as if both were new.
 const SCHEMA_VERSION: i32 = 2;
 
-/// What a user's application keeps.
+/// A profile: free-form members of the application.
 pub type ProfileMap = serde_json::Map<String, serde_json::Value>;
 
-/// A user, as the rest of the system knows one.
+/// A user, without credentials.
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: Uuid,
@@ -48,17 +50,17 @@ pub struct User {
     pub email_verified: bool,
     pub roles: Roles,
     pub status: Status,
-    /// Whatever the user's application keeps here.
+    /// Free-form members of the application.
     pub profile: ProfileMap,
     /// Grows with every change that a reader can see.
     pub version: u64,
-    /// Grows when all that was granted must end.
+    /// Grows when all earlier grants must end.
     pub epoch: u64,
     pub created_at: OffsetDateTime,
     pub updated_at: OffsetDateTime,
 }
 
-/// Whether a user may do anything.
+/// The status of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Active,
@@ -66,28 +68,28 @@ pub enum Status {
     Deleted,
 }
 
-/// A user who is about to exist.
+/// A user to insert.
 pub struct NewUser {
     pub id: Uuid,
     pub email: EmailAddress,
     pub email_verified: bool,
-    /// None for somebody who logs in another way.
+    /// `None` for a user who logs in another way.
     pub password_hash: Option<String>,
-    /// How another issuer names the user.
+    /// The user's name at another issuer.
     pub identity_key: Option<String>,
     pub roles: Roles,
     pub now: OffsetDateTime,
 }
 
-/// Whether a user was added.
+/// The outcome of an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     Yes,
-    /// Somebody has this address, or this identity.
+    /// Another user has this address, or this identity.
     Taken,
 }
 
-/// The document. Private: what leaves this module is [`User`].
+/// The document. Private: only [`User`] leaves this module.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct UserDocument {
@@ -161,7 +163,7 @@ impl From<&NewUser> for UserDocument {
     }
 }
 
-/// Adds a user, and the message that must follow, in one write.
+/// Adds a user, and a message to the outbox, in one write.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -181,10 +183,10 @@ pub async fn insert(
     }
 }
 
-/// Adds those users whose ids are not there yet.
+/// Adds the users whose ids do not exist yet. Idempotent.
 ///
 /// # Errors
-/// When the store does not answer, or somebody else has one of the addresses.
+/// When the store does not answer, or another user has one of the addresses.
 #[tracing::instrument(name = "users.insert_missing", skip_all)]
 #[boxed]
 pub async fn insert_missing(mongodb: &Mongodb, new: &[NewUser]) -> Result<(), StoreError> {
@@ -219,7 +221,7 @@ pub async fn find_by_address(mongodb: &Mongodb, email: &EmailAddress) -> Result<
     find_active(mongodb, doc! { "emailKey": email.key() }).await
 }
 
-/// Who has this address, whatever the status.
+/// The user that holds this address, disabled or not.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -230,7 +232,7 @@ pub async fn find_holder(mongodb: &Mongodb, email: &EmailAddress) -> Result<Opti
     Ok(users(mongodb).await?.find_one(filter).projection(visible()).await?.map(User::from))
 }
 
-/// Adds a message to the user with this address, unless deleted: something happened that they should know of.
+/// Adds a message to the outbox of the user that holds this address, if there is one.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -252,17 +254,18 @@ async fn find_active(mongodb: &Mongodb, filter: Document) -> Result<Option<User>
     Ok(found.filter(|user| user.status == Status::Active))
 }
 
-/// For a filter: neither deleted nor disabled.
+/// A filter's condition: neither deleted nor disabled.
 fn active() -> Document {
     doc! { "isDeleted": false, "isDisabled": false }
 }
 
-/// Leaves out what nobody but this module has to see.
+/// A projection without the fields that stay in this module.
 fn visible() -> Document {
     doc! { "outbox": 0, "passwordHash": 0, "verification": 0, "reset": 0 }
 }
 
-/// Changes the one user that the filter finds, visibly: `set` and whatever other operators `also` has. The user as it then is.
+/// Changes the one user that the filter matches, with a new version: `set`, and the other operators in `also`. Returns
+/// the changed user.
 async fn change(
     mongodb: &Mongodb,
     filter: Document,
@@ -275,7 +278,7 @@ async fn change(
     Ok(changed.projection(visible()).return_document(ReturnDocument::After).await?.map(User::from))
 }
 
-/// An update that counts as a change which readers see.
+/// An update that readers see: it increments the version.
 fn visibly(mut set: Document, mut also: Document, now: OffsetDateTime) -> Document {
     set.insert("updatedAt", to_bson_time(now));
     set.insert("schemaVersion", SCHEMA_VERSION);
@@ -286,7 +289,7 @@ fn visibly(mut set: Document, mut also: Document, now: OffsetDateTime) -> Docume
     also
 }
 
-/// For `also`: the end of all that was granted.
+/// For `also`: the end of all earlier grants.
 fn new_epoch() -> Document {
     doc! { "$inc": { "epoch": 1_i64 } }
 }
