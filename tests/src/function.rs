@@ -61,6 +61,14 @@ impl Function {
         self.invoke(&from_address(aws::http_event(route_key, body), address))
     }
 
+    /// Waits until the function has done what it does after its replies: see [`runtime_api::Function::wait_until_idle`].
+    ///
+    /// # Panics
+    /// When it does not in time, or its process ends.
+    pub fn wait_until_idle(&self) {
+        self.running.wait_until_idle().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
     /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         self.running.kill();

@@ -12,6 +12,7 @@ pub mod declared;
 pub mod deployed;
 pub mod function;
 pub mod http_server;
+pub mod keyed;
 pub mod people;
 pub mod proxy;
 pub mod queue;

@@ -11,20 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::order;
-use shared::order::OrderError;
 use shared::{
     ambient::Ambient,
-    contract::IdempotencyKey,
-    identity::{Caller, Owner, Role, Roles},
-    mail::{Content, Email, EmailQueue, Recipient},
-    messaging::OutboxMessage,
-    order::NewOrder,
+    identity::{Caller, Owner, Role, Roles, Scope},
+    messaging::Publishes,
+    order::{NewOrder, OrderError, OrderPlaced, Status},
     store::{
         Mysql, StoreError,
         mysql::{
-            idempotency_keys::{self, Claim, Outcome},
-            orders::{self, Changed, PlaceError},
+            UnitOfWork,
+            orders::{self, Changed},
             retry_contention,
             stock_adjustments::{self, AdjustError, NewAdjustment},
         },
@@ -32,7 +28,7 @@ use shared::{
     telemetry::Trace,
 };
 use sqlx::{Connection, Row};
-use tests::{Stage, people};
+use tests::{Stage, keyed, people};
 use uuid::Uuid;
 
 const DURATION: Duration = Duration::from_secs(12);
@@ -44,9 +40,11 @@ const INITIAL: u32 = 40;
 struct Shop {
     products: Vec<Uuid>,
     owner: Owner,
+    events: Publishes<OrderPlaced>,
     is_over: AtomicBool,
     placed: AtomicU32,
     cancelled: AtomicU32,
+    returned: AtomicU32,
     restocked: AtomicU32,
     refused: AtomicU32,
     cut: AtomicU32,
@@ -68,20 +66,7 @@ impl Shop {
     }
 }
 
-async fn claim(mysql: &Mysql, ambient: &Ambient, shop: &Shop) -> Option<Claim> {
-    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    match idempotency_keys::claim(mysql, ambient, "test", shop.owner.user_id(), &key).await {
-        Ok(Outcome::Claimed(claim)) => Some(claim),
-        Ok(_) => panic!("the key is new"),
-        Err(error) => {
-            shop.failed(&error);
-            None
-        }
-    }
-}
-
 async fn place(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
-    let Some(claim) = claim(mysql, ambient, shop).await else { return };
     let mut lines: Vec<(Uuid, u32)> = Vec::new();
     for _ in 0..=ambient.below(3) {
         let product = shop.products[usize::try_from(ambient.below(PRODUCTS as u64)).unwrap()];
@@ -89,66 +74,124 @@ async fn place(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
             lines.push((product, 1 + u32::try_from(ambient.below(3)).unwrap()));
         }
     }
-    let new = NewOrder { id: ambient.id(), user_id: shop.owner.user_id(), lines, now: ambient.now() };
-    let message_id = ambient.id();
-    let finish = |order: &order::Order| {
-        let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
-        let mail = Email { to: Recipient::User(order.user_id), content };
-        Ok(("{}".to_owned(), [OutboxMessage::new::<EmailQueue>(message_id, &Trace::of(None, None, ambient), mail)?]))
+    let (user_id, now) = (shop.owner.user_id(), ambient.now());
+    let new = NewOrder { id: ambient.id(), user_id, lines, expected_total: None, now };
+    let place = async || {
+        let mut work = keyed::begin(mysql, user_id, now).await?;
+        let (order, _) = match orders::place(&mut work, &new).await? {
+            Ok(placed) => placed,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let event = shop.events.message(ambient.id(), &Trace::of(None, None, ambient), &OrderPlaced::from(&order));
+        work.commit(201, "{}", &[event.unwrap()]).await?;
+        Ok(Ok(()))
     };
-    match retry_contention(ambient, || orders::place(mysql, &new, &claim, finish)).await {
-        Ok(_) => Shop::count(&shop.placed),
-        Err(PlaceError::Order(OrderError::OutOfStock(_))) => Shop::count(&shop.refused),
-        Err(PlaceError::Store(error)) => shop.failed(&error),
-        Err(error) => panic!("{error}"),
+    match retry_contention(ambient, place).await {
+        Ok(Ok(())) => Shop::count(&shop.placed),
+        Ok(Err(OrderError::OutOfStock(_))) => Shop::count(&shop.refused),
+        Ok(Err(error)) => panic!("{error}"),
+        Err(error) => shop.failed(&error),
     }
 }
 
-async fn cancel(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
-    use shared::identity::Scope;
-    let found = orders::list(mysql, Scope::Own(shop.owner), Some(order::Status::Pending), None, 20).await;
-    let found = match found {
+/// One of the orders with this status, if there is any.
+async fn any(mysql: &Mysql, ambient: &Ambient, shop: &Shop, status: Status) -> Option<Uuid> {
+    let found = match orders::list(mysql, Scope::Own(shop.owner), Some(status), None, 20).await {
         Ok(found) => found,
-        Err(error) => return shop.failed(&error),
+        Err(error) => {
+            shop.failed(&error);
+            return None;
+        }
     };
-    let Some(bound) = u64::try_from(found.len()).ok().filter(|&count| count > 0) else { return };
-    let id = found[usize::try_from(ambient.below(bound)).unwrap()].id;
-    let now = ambient.now();
-    match retry_contention(ambient, || orders::cancel(mysql, shop.owner, id, now)).await {
+    let bound = u64::try_from(found.len()).ok().filter(|&count| count > 0)?;
+    Some(found[usize::try_from(ambient.below(bound)).unwrap()].id)
+}
+
+async fn cancel(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
+    let Some(id) = any(mysql, ambient, shop, Status::Pending).await else { return };
+    let cancel = async || {
+        let mut work = UnitOfWork::begin(mysql, ambient.now()).await?;
+        let by = shop.owner.user_id();
+        let changed = orders::cancel(&mut work, Scope::Own(shop.owner), id, by, None).await?;
+        if matches!(changed, Changed::Yes { .. }) {
+            work.commit(&[]).await?;
+        }
+        Ok(changed)
+    };
+    match retry_contention(ambient, cancel).await {
         Ok(Changed::Yes { .. }) => Shop::count(&shop.cancelled),
-        Ok(Changed::Already(_)) => Shop::count(&shop.refused),
+        Ok(Changed::Already(_) | Changed::Refused(_)) => Shop::count(&shop.refused),
         Ok(changed) => panic!("{changed:?}"),
         Err(error) => shop.failed(&error),
     }
 }
 
-async fn restock(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
-    let Some(claim) = claim(mysql, ambient, shop).await else { return };
-    let delta = i32::try_from(ambient.below(9)).unwrap() - 3;
-    let new = NewAdjustment {
-        id: ambient.id(),
-        product_id: shop.products[usize::try_from(ambient.below(PRODUCTS as u64)).unwrap()],
-        delta: if delta == 0 { 5 } else { delta },
-        reason: "counted".to_owned(),
-        user_id: shop.owner.user_id(),
-        now: ambient.now(),
+/// Delivers an order, and takes it back: all of it, or one unit of one line.
+async fn deliver_and_take_back(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
+    let Some(id) = any(mysql, ambient, shop, Status::Pending).await else { return };
+    for next in [Status::Confirmed, Status::Shipped, Status::Delivered] {
+        let advance = async || {
+            let mut work = UnitOfWork::begin(mysql, ambient.now()).await?;
+            let changed = orders::advance(&mut work, Scope::Everybody, id, next).await?;
+            work.commit(&[]).await?;
+            Ok(changed)
+        };
+        match retry_contention(ambient, advance).await {
+            Ok(Changed::Yes { .. } | Changed::Already(_)) => {}
+            Ok(_) => return Shop::count(&shop.refused),
+            Err(error) => return shop.failed(&error),
+        }
+    }
+    let first = match orders::find(mysql, Scope::Everybody, id).await {
+        Ok(order) => order.unwrap().items[0].product_id,
+        Err(error) => return shop.failed(&error),
     };
-    let finish = |_: &stock_adjustments::Adjustment| Ok("{}".to_owned());
-    match retry_contention(ambient, || stock_adjustments::make(mysql, &new, &claim, 200, finish)).await {
-        Ok(_) => Shop::count(&shop.restocked),
-        Err(AdjustError::OutOfStock) => Shop::count(&shop.refused),
-        Err(AdjustError::Store(error)) => shop.failed(&error),
-        Err(error) => panic!("{error}"),
+    let (line, one) = (ambient.below(2) == 0, [(first, 1)]);
+    let take_back = async || {
+        let mut work = keyed::begin(mysql, shop.owner.user_id(), ambient.now()).await?;
+        let taken_back = orders::take_back(&mut work, id, line.then_some(&one[..])).await?;
+        if matches!(taken_back, Some(Ok(_))) {
+            work.commit(201, "{}", &[]).await?;
+        }
+        Ok(taken_back)
+    };
+    match retry_contention(ambient, take_back).await {
+        Ok(Some(Ok(_))) => Shop::count(&shop.returned),
+        Ok(_) => Shop::count(&shop.refused),
+        Err(error) => shop.failed(&error),
     }
 }
 
-/// Places, cancels and restocks at random, on its own connection.
+async fn restock(mysql: &Mysql, ambient: &Ambient, shop: &Shop) {
+    let delta = i32::try_from(ambient.below(9)).unwrap() - 3;
+    let product_id = shop.products[usize::try_from(ambient.below(PRODUCTS as u64)).unwrap()];
+    let user_id = shop.owner.user_id();
+    let restock = async || {
+        let mut work = keyed::begin(mysql, user_id, ambient.now()).await?;
+        let delta = if delta == 0 { 5 } else { delta };
+        let new = NewAdjustment { id: ambient.id(), product_id, delta, reason: "counted".to_owned(), user_id };
+        let made = stock_adjustments::make(&mut work, new).await?;
+        if made.is_ok() {
+            work.commit(200, "{}", &[]).await?;
+        }
+        Ok(made)
+    };
+    match retry_contention(ambient, restock).await {
+        Ok(Ok(_)) => Shop::count(&shop.restocked),
+        Ok(Err(AdjustError::OutOfStock)) => Shop::count(&shop.refused),
+        Ok(Err(error)) => panic!("{error}"),
+        Err(error) => shop.failed(&error),
+    }
+}
+
+/// Places, cancels, delivers, takes back and restocks at random, on its own connection.
 async fn work(shop: Arc<Shop>) {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
     while !shop.is_over() {
         match ambient.below(10) {
             0..6 => place(&mysql, &ambient, &shop).await,
-            6..9 => cancel(&mysql, &ambient, &shop).await,
+            6..8 => cancel(&mysql, &ambient, &shop).await,
+            8 => deliver_and_take_back(&mysql, &ambient, &shop).await,
             _ => restock(&mysql, &ambient, &shop).await,
         }
     }
@@ -179,7 +222,7 @@ async fn check(mysql: &Mysql, shop: &Shop) -> Option<i64> {
     for product in &shop.products {
         let row = sqlx::query(
             "SELECT CAST(stock AS SIGNED) AS stock, \
-             (SELECT CAST(COALESCE(SUM(i.quantity), 0) AS SIGNED) FROM order_items i JOIN orders o ON o.id = i.order_id \
+             (SELECT CAST(COALESCE(SUM(i.quantity - i.returned), 0) AS SIGNED) FROM order_items i JOIN orders o ON o.id = i.order_id \
               WHERE i.product_id = p.id AND o.status <> 'cancelled') AS sold, \
              (SELECT CAST(COALESCE(SUM(delta), 0) AS SIGNED) FROM stock_adjustments a WHERE a.product_id = p.id) AS came \
              FROM products p WHERE p.id = ?",
@@ -214,9 +257,11 @@ async fn at_every_moment_stock_and_orders_sum_up_to_what_came_in() {
     let shop = Arc::new(Shop {
         products,
         owner: caller.owner(),
+        events: Stage::get().resource(),
         is_over: AtomicBool::new(false),
         placed: AtomicU32::new(0),
         cancelled: AtomicU32::new(0),
+        returned: AtomicU32::new(0),
         restocked: AtomicU32::new(0),
         refused: AtomicU32::new(0),
         cut: AtomicU32::new(0),
@@ -237,12 +282,12 @@ async fn at_every_moment_stock_and_orders_sum_up_to_what_came_in() {
             break orders;
         }
     };
-    let counts = [&shop.placed, &shop.cancelled, &shop.restocked, &shop.refused, &shop.cut];
-    let [placed, cancelled, restocked, refused, cut] = counts.map(|counter| counter.load(Ordering::Relaxed));
+    let counts = [&shop.placed, &shop.cancelled, &shop.returned, &shop.restocked, &shop.refused, &shop.cut];
+    let [placed, cancelled, returned, restocked, refused, cut] = counts.map(|counter| counter.load(Ordering::Relaxed));
     println!(
-        "{looks} looks; {placed} placed, {cancelled} cancelled, {restocked} restocked, {refused} refused, {cut} cut"
+        "{looks} looks; {placed} placed, {cancelled} cancelled, {returned} returned, {restocked} restocked, {refused} refused, {cut} cut"
     );
-    assert!(looks > 20 && placed > 20 && cancelled > 10 && restocked > 5 && refused > 0 && cut > 5);
+    assert!(looks > 20 && placed > 20 && cancelled > 10 && returned > 2 && restocked > 5 && refused > 0 && cut > 5);
     // An order whose answer was cut off may have been placed all the same.
     assert!(orders >= i64::from(placed));
 }

@@ -7,27 +7,16 @@ use std::{
 };
 
 use serde_json::json;
-use shared::order;
 use shared::{
     ambient::Ambient,
-    contract::IdempotencyKey,
     identity::{Caller, Role, Roles},
-    mail::{Content, Email, EmailQueue, Recipient},
-    messaging::{Claimed, OutboxMessage, Queue},
-    notification::{Notification, NotificationQueue},
-    order::NewOrder,
-    store::{
-        Mongodb, Mysql,
-        mongodb::notifications,
-        mysql::{
-            idempotency_keys::{self, Outcome},
-            orders,
-        },
-    },
+    messaging::{Destination, OutboxMessage, Publishes, Topic},
+    order::{NewOrder, OrderPlaced},
+    store::{Mongodb, Mysql, mongodb::notifications, mysql::orders},
     telemetry::Trace,
 };
 use sqlx::Row;
-use tests::{Stage, aws, people};
+use tests::{Stage, aws, keyed, people};
 use time::Duration as Span;
 use uuid::Uuid;
 
@@ -38,46 +27,30 @@ const BUYERS: usize = 4;
 const TWICE: usize = 20;
 const TIMEOUT: Duration = Duration::from_mins(4);
 
-/// Places orders as the endpoint does, and dies each time before the messages are sent.
-async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[OutboxMessage; 2]> {
+/// Places orders as the endpoint does, and dies each time before the event is published.
+async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<OutboxMessage> {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
+    let events: Publishes<OrderPlaced> = Stage::get().resource();
     let mut messages = Vec::with_capacity(count);
     for _ in 0..count {
-        let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-        let Outcome::Claimed(claim) = idempotency_keys::claim(&mysql, &ambient, "test", user_id, &key).await.unwrap()
-        else {
-            panic!("the key is new");
-        };
-        // Long enough ago for the lease to be expired.
+        // So long ago that the sender's lease is over.
         let now = ambient.now() - Span::minutes(5);
-        let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
+        let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], expected_total: None, now };
+        let mut work = keyed::begin(&mysql, user_id, now).await.unwrap();
+        let (order, _) = orders::place(&mut work, &new).await.unwrap().unwrap();
         let trace = Trace::of(None, None, &ambient);
-        let finish = |order: &order::Order| {
-            let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
-            let mail = Email { to: Recipient::User(order.user_id), content };
-            let mail = OutboxMessage::new::<EmailQueue>(ambient.id(), &trace, mail)?;
-            let told = OutboxMessage::new::<NotificationQueue>(ambient.id(), &trace, Notification::placed(order))?;
-            Ok(("{}".to_owned(), [mail, told]))
-        };
-        messages.push(orders::place(&mysql, &new, &claim, finish).await.unwrap().2);
+        let event = events.message(ambient.id(), &trace, &OrderPlaced::from(&order)).unwrap();
+        work.commit(201, "{}", std::slice::from_ref(&event)).await.unwrap();
+        messages.push(event);
     }
     messages
 }
 
-/// Sends some messages past the outbox: at-least-once delivery then delivers each of them at least twice.
-async fn send_twice(messages: &[[OutboxMessage; 2]]) -> usize {
-    let (email, notification): (Queue<EmailQueue>, Queue<NotificationQueue>) =
-        (Stage::get().resource(), Stage::get().resource());
-    let claimed = |message: &OutboxMessage| Claimed {
-        id: message.id,
-        queue: message.queue.to_owned(),
-        envelope: message.envelope.clone(),
-        attempts: 1,
-    };
-    let mails: Vec<Claimed> = messages.iter().step_by(TWICE).map(|[mail, _]| claimed(mail)).collect();
-    let told: Vec<Claimed> = messages.iter().step_by(TWICE).map(|[_, told]| claimed(told)).collect();
-    let mut results = email.send_matching(&mails).await;
-    results.extend(notification.send_matching(&told).await);
+/// Publishes some of the events past the outbox: each of them is then delivered at least twice.
+async fn send_twice(messages: &[OutboxMessage]) -> usize {
+    let topic: Topic = Stage::get().resource();
+    let some: Vec<&OutboxMessage> = messages.iter().step_by(TWICE).collect();
+    let results = topic.send_all(&some).await;
     assert!(results.iter().all(|(_, result)| result.is_ok()));
     results.len()
 }
@@ -117,7 +90,7 @@ async fn notifications_of(mongodb: &Mongodb, caller: &Caller) -> Vec<Uuid> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each() {
+async fn two_thousand_orders_worth_of_events_drain_into_one_mail_and_one_notification_each() {
     let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());
     let ambient = Ambient::system();
     // An unknown id: the mails are processed like any other, and none is written.
@@ -137,8 +110,8 @@ async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each
 
     let start = Instant::now();
     let twice = send_twice(&messages).await;
-    let ids: Vec<Uuid> = messages.iter().flatten().map(|message| message.id).collect();
-    let expected = (i64::try_from(2 * ORDERS).unwrap(), i64::try_from(ORDERS).unwrap());
+    let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
+    let expected = (i64::try_from(ORDERS).unwrap(), i64::try_from(ORDERS).unwrap());
     let mut found = Vec::new();
     while progress(&mysql, &ids).await != expected || found.len() < ORDERS {
         assert!(start.elapsed() < TIMEOUT, "{:?} and {}", progress(&mysql, &ids).await, found.len());
@@ -151,8 +124,8 @@ async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each
 
     // The rest on its way are duplicates, which change nothing.
     thread::sleep(Duration::from_secs(2));
-    let mut told: Vec<Uuid> = messages.iter().map(|[_, told]| told.id).collect();
-    told.sort_unstable_by(|one, other| other.cmp(one));
-    assert_eq!(notifications_of(&mongodb, &buyer).await, told, "each notification is there once");
+    let mut notified = ids.clone();
+    notified.sort_unstable_by(|one, other| other.cmp(one));
+    assert_eq!(notifications_of(&mongodb, &buyer).await, notified, "each notification is there once");
     assert_eq!(progress(&mysql, &ids).await, expected);
 }

@@ -47,6 +47,7 @@ impl QueueContract for ProbeQueue {
     const NAME: &'static str = "probe";
     const URL: &'static str = "SOUK_PROBE_QUEUE_URL";
     const DEAD_LETTER_URL: &'static str = "SOUK_PROBE_DEAD_LETTER_QUEUE_URL";
+    type Command = Effect;
     type Message = Effect;
 }
 
@@ -95,7 +96,7 @@ async fn handle(_: ProbeNeeds, delivery: Delivery<Probe>) -> Result<(), Failure>
 fn send(queue: &Queue, effect: Effect) -> Uuid {
     let ambient = Ambient::system();
     let id = ambient.id();
-    queue.send(&OutboxMessage::new::<ProbeQueue>(id, &Trace::of(None, None, &ambient), effect).unwrap().envelope);
+    queue.send(&OutboxMessage::command::<ProbeQueue>(id, &Trace::of(None, None, &ambient), effect).unwrap().envelope);
     id
 }
 
@@ -109,6 +110,7 @@ async fn consume(queue: &Queue, dead: &Queue, batch: &[Received], time_left: Dur
         aws,
         event: serde_json::value::to_raw_value(&event(batch)).unwrap(),
         time_left,
+        after_reply: shared::lambda::AfterReply::default(),
     };
     serde_json::to_value(Consumer::serve(call, handle).await.unwrap()).unwrap()
 }
@@ -227,7 +229,7 @@ fn order_mail(user: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderPlaced { order_id, total: Money { amount: 100, currency: Currency::EUR }, items: 1 };
     let mail = Email { to: Recipient::User(user), content };
-    OutboxMessage::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
+    OutboxMessage::command::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
 fn aws_port() -> u16 {

@@ -11,15 +11,11 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    contract::IdempotencyKey,
     messaging::OutboxMessage,
     report::{ReportQueue, ReportRequested},
     store::{
         Mysql,
-        mysql::{
-            idempotency_keys::{self, Outcome},
-            reports::{self, NewReport, Started, Status},
-        },
+        mysql::reports::{self, NewReport, Started, Status},
     },
     telemetry::Trace,
 };
@@ -27,7 +23,7 @@ use sqlx::{Row, mysql::MySqlRow};
 use tests::{
     Call, Stage, aws,
     function::{self, Function},
-    people,
+    keyed, people,
 };
 use time::macros::datetime;
 use uuid::Uuid;
@@ -212,16 +208,15 @@ fn a_report_over_a_span_that_is_none_is_refused() {
 /// Requests a report as the endpoint does, without sending its message.
 async fn request_and_die(mysql: &Mysql) -> (Uuid, Value) {
     let ambient = Ambient::system();
-    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    let user_id = ambient.id();
-    let Outcome::Claimed(claim) = idempotency_keys::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
-        panic!("the key is new");
-    };
+    let (user_id, now) = (ambient.id(), ambient.now());
+    let mut work = keyed::begin(mysql, user_id, now).await.unwrap();
     let (from, to) = (datetime!(2026-02-01 00:00 UTC), datetime!(2026-02-20 00:00 UTC));
-    let new = NewReport { id: ambient.id(), user_id, from, to, now: ambient.now() };
+    let new = NewReport { id: ambient.id(), user_id, from, to, now };
     let message = ReportRequested { report_id: new.id };
-    let message = OutboxMessage::new::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
-    reports::request(mysql, &new, &claim, 202, "{}", &message).await.unwrap();
+    let message =
+        OutboxMessage::command::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
+    reports::insert(&mut work, &new).await.unwrap();
+    work.commit(202, "{}", std::slice::from_ref(&message)).await.unwrap();
     let record = json!({
         "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",
         "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},

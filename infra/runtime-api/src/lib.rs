@@ -15,6 +15,7 @@ use std::{
     process::{Child, Command, ExitStatus},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
@@ -38,6 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Function {
     process: Mutex<Child>,
     invocations: Sender<Invocation>,
+    api: Arc<RuntimeApi>,
 }
 
 /// Why an invocation has no reply.
@@ -103,17 +105,23 @@ impl Function {
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .spawn()?;
         let (invocations, events) = mpsc::channel();
-        let api = RuntimeApi { function_name: name.to_owned(), events: Mutex::new(events), answers: Mutex::default() };
+        let api = RuntimeApi {
+            function_name: name.to_owned(),
+            events: Mutex::new(events),
+            answers: Mutex::default(),
+            polls: AtomicUsize::new(0),
+        };
         let api = Arc::new(api);
+        let serving = Arc::clone(&api);
         // Accepts connections until this program ends.
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
-                let api = Arc::clone(&api);
+                let api = Arc::clone(&serving);
                 // Fails when the process ends, which ends its connections.
                 thread::spawn(move || api.serve(connection).ok());
             }
         });
-        Ok(Self { process: Mutex::new(process), invocations })
+        Ok(Self { process: Mutex::new(process), invocations, api })
     }
 
     /// Invokes the function and waits for its reply. Threads may do so concurrently.
@@ -159,6 +167,19 @@ impl Function {
         }
     }
 
+    /// Waits until the function asks for its next event: what it does after a reply is done then, and Lambda would freeze it.
+    ///
+    /// # Errors
+    /// When it does not in time, or its process ends.
+    pub fn wait_until_idle(&self) -> Result<(), InvokeError> {
+        let start = Instant::now();
+        while self.api.polls.load(Ordering::SeqCst) == 0 {
+            self.expect_running(start)?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         let mut process = locked(&self.process);
@@ -194,6 +215,8 @@ struct RuntimeApi {
     events: Mutex<Receiver<Invocation>>,
     /// The waiting callers, by request id.
     answers: Mutex<HashMap<String, Sender<Answer>>>,
+    /// How many of the process's requests for an event are waiting for one.
+    polls: AtomicUsize,
 }
 
 impl RuntimeApi {
@@ -230,7 +253,10 @@ impl RuntimeApi {
 
     /// The next event, once there is one. `None` when there will be no more.
     fn next(&self) -> Option<String> {
-        let Invocation { event, answer } = locked(&self.events).recv().ok()?;
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        let invocation = locked(&self.events).recv();
+        self.polls.fetch_sub(1, Ordering::SeqCst);
+        let Invocation { event, answer } = invocation.ok()?;
         let ambient = Ambient::system();
         let id = ambient.id().to_string();
         let deadline = (ambient.now() + TIMEOUT).unix_timestamp_nanos() / 1_000_000;

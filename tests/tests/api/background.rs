@@ -1,10 +1,8 @@
 //! The relay and the consumers: a committed message arrives once, even after a crash in between.
 
 use serde_json::{Value, json};
-use shared::order;
 use shared::{
     ambient::Ambient,
-    contract::IdempotencyKey,
     email::EmailAddress,
     identity::{Role, Roles},
     mail::{Content, Email, EmailQueue, Recipient},
@@ -14,22 +12,19 @@ use shared::{
     store::{
         Mongodb, Mysql,
         mongodb::users::{self, Inserted, NewUser},
-        mysql::{
-            idempotency_keys::{self, Outcome},
-            orders,
-        },
+        mysql::orders,
         outbox::Outbox,
     },
     telemetry::Trace,
 };
-use tests::{Stage, aws, people, queue::Queue};
+use tests::{Stage, aws, keyed, people, queue::Queue};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 fn message(user_id: Uuid, content: Content) -> OutboxMessage {
     let ambient = Ambient::system();
     let mail = Email { to: Recipient::User(user_id), content };
-    OutboxMessage::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
+    OutboxMessage::command::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
 /// A mail with a unique content.
@@ -77,13 +72,10 @@ async fn a_mail_whose_sender_died_after_the_write_to_mongodb_still_goes_out_once
 /// Places an order as the endpoint does, and dies before its message is sent.
 async fn place_and_die(mysql: &Mysql, user_id: Uuid, now: OffsetDateTime) -> Uuid {
     let (ambient, product) = (Ambient::system(), people::new_product(3).parse().unwrap());
-    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    let Outcome::Claimed(claim) = idempotency_keys::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
-        panic!("the key is new");
-    };
-    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
-    let finish = |order: &order::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
-    orders::place(mysql, &new, &claim, finish).await.unwrap();
+    let mut work = keyed::begin(mysql, user_id, now).await.unwrap();
+    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], expected_total: None, now };
+    let (order, _) = orders::place(&mut work, &new).await.unwrap().unwrap();
+    work.commit(201, "{}", &[message(user_id, order_placed(order.id))]).await.unwrap();
     new.id
 }
 

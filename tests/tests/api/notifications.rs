@@ -43,7 +43,7 @@ fn message(user_id: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderConfirmed { order_id };
     let told = Notification { user_id, content, created_at: ambient.now() };
-    OutboxMessage::new::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
+    OutboxMessage::command::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
 }
 
 /// Invokes the consumer with a batch, which must not fail.
