@@ -425,7 +425,22 @@ mod tests {
         }
     }
 
+    /// Longer than any reply of these tests takes, however busy the machine is.
+    const AMPLE: Duration = Duration::from_mins(2);
+    /// The deadline of a reply that is to miss it.
+    const SOON: Duration = Duration::from_millis(200);
+
     async fn serve(content: &Counting, method: &str, path: &str, headers: Value) -> StreamResponse<Body> {
+        serve_within(AMPLE, content, method, path, headers).await
+    }
+
+    async fn serve_within(
+        time_left: Duration,
+        content: &Counting,
+        method: &str,
+        path: &str,
+        headers: Value,
+    ) -> StreamResponse<Body> {
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
             "requestContext": { "http": { "method": method, "path": path }, "requestId": "r-1" },
@@ -438,7 +453,7 @@ mod tests {
             ambient: resources.ambient,
             aws: resources.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
-            time_left: Duration::from_millis(200),
+            time_left,
             after_reply: crate::lambda::AfterReply::default(),
         };
         let handler = async |_, _: Request<TestStream>| Ok(content.clone());
@@ -485,7 +500,9 @@ mod tests {
     async fn what_goes_wrong_halfway_is_said_at_the_end_and_nothing_internal() {
         for (then, problem) in [(Then::Fail, "unavailable"), (Then::Panic, "internal"), (Then::Hang, "unavailable")] {
             for headers in [json!({}), json!({ "accept-encoding": "gzip" })] {
-                let response = serve(&Counting::to(10, then), "GET", "/test", headers.clone()).await;
+                let time_left = if matches!(then, Then::Hang) { SOON } else { AMPLE };
+                let content = Counting::to(10, then);
+                let response = serve_within(time_left, &content, "GET", "/test", headers.clone()).await;
                 let bytes = response.stream.collect().await.unwrap().to_bytes();
                 let mut text = String::new();
                 if headers["accept-encoding"] == "gzip" {
@@ -501,7 +518,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_not_written_for_and_misses_nothing() {
         let content = Counting::to(10_000_000, Then::End);
-        let response = get(&content).await;
+        let response = serve_within(SOON, &content, "GET", "/test", json!({})).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let written = content.items();
         assert!(written < 50_000, "{written} lines wait in memory");
