@@ -15,14 +15,15 @@ use std::{
 use futures_util::future::join_all;
 use tracing::Instrument;
 
-use super::run_bounded;
+use super::{HandlerAborted, run_bounded};
 use crate::{
     ambient::Ambient,
     error::ApiError,
     telemetry::{self, LOG_CONTEXT, Trace},
 };
 
-type Work = Pin<Box<dyn Future<Output = Result<(), ApiError>> + Send>>;
+/// `false` where it failed, which it has logged.
+type Work = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 tokio::task_local! {
     /// The work of the invocation that is being served.
@@ -57,7 +58,14 @@ impl AfterReply {
         let span = tracing::info_span!(parent: None, "after_reply", otel.name = "after reply");
         let _ = trace.clone().continued_by(&span);
         let context = LOG_CONTEXT.try_with(Clone::clone).unwrap_or_default();
-        let work = LOG_CONTEXT.scope(context, work.instrument(span));
+        let logged = async move {
+            let result = work.await;
+            if let Err(error) = &result {
+                tracing::warn!(%error, "work after the reply failed");
+            }
+            result.is_ok()
+        };
+        let work = LOG_CONTEXT.scope(context, logged.instrument(span));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::pin(work));
     }
 
@@ -69,12 +77,13 @@ impl AfterReply {
         }
         let time_left = time_left();
         let bounded = work.into_iter().map(|work| run_bounded(work, time_left));
-        let failed = join_all(bounded).await.into_iter().filter_map(|result| {
-            let error = result.map_err(ApiError::from).flatten().err()?;
-            tracing::warn!(%error, "after the reply");
-            Some(())
-        });
-        let failed = failed.count();
+        let is_done = |result: Result<bool, HandlerAborted>| {
+            result.unwrap_or_else(|aborted| {
+                tracing::warn!(error = %aborted, "work after the reply was aborted");
+                false
+            })
+        };
+        let failed = join_all(bounded).await.into_iter().map(is_done).filter(|is_done| !is_done).count();
         if failed > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a handful")]
             telemetry::measure("AfterReplyFailures", "Count", failed as f64, ambient);
