@@ -90,3 +90,38 @@ impl AfterReply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_begins_when_the_reply_is_there_and_what_fails_hangs_or_panics_ends_nothing_else() {
+        let (ambient, done, is_replied) =
+            (Ambient::system(), Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
+        let trace = Trace::of(None, None, &ambient);
+        let count = || {
+            let (done, is_replied) = (Arc::clone(&done), Arc::clone(&is_replied));
+            async move {
+                assert!(is_replied.load(Ordering::SeqCst), "before the reply");
+                tokio::task::yield_now().await;
+                done.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+        };
+        let serving = async {
+            let after_reply = AfterReply::current();
+            after_reply.push(&trace, count());
+            after_reply.push(&trace, async { Err(ApiError::unavailable("a queue")) });
+            after_reply.push(&trace, async { panic!("a defect") });
+            after_reply.push(&trace, std::future::pending());
+            after_reply.push(&trace, count());
+            is_replied.store(true, Ordering::SeqCst);
+            "reply"
+        };
+        let reply = AfterReply::scope(serving, || Duration::from_millis(50), &ambient).await;
+        assert_eq!((reply, done.load(Ordering::SeqCst)), ("reply", 2));
+    }
+}
