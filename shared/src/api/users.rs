@@ -157,7 +157,7 @@ impl From<users::User> for Profile {
 #[serde(deny_unknown_fields)]
 pub struct ProfileChanges {
     /// New values by name; null removes. Names have 1 to 64 characters, no dots, and do not begin with `$`; `id`, `_id`,
-    /// `role`, `roles`, `isDeleted` and `isDisabled` are reserved. The whole profile has at most 16 KiB as JSON and 8 levels.
+    /// `role`, `roles`, `isDeleted` and `isDisabled` are reserved. The profile has at most 16 KiB as JSON and 8 levels.
     #[garde(custom(storable))]
     #[schema(value_type = Object)]
     pub profile: ProfileMap,

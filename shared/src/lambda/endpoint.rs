@@ -32,8 +32,8 @@ pub trait HttpEndpoint: Endpoint {
 ///
 /// `limit`, `idempotency`, `precondition`, `path`, `query`, `body` and `problems` may be left out.
 ///
-/// A `limit` needs a `limiter`, and names the account that the wrapper counts by: `limit: Register { account: email }` is
-/// the body's `email`, `account: caller` the caller; `account: none` is for a request that names none.
+/// A `limit` needs a `limiter`, and names the account that the wrapper counts by: `limit: Register { account: email }`
+/// is the body's `email`, `account: caller` the caller; `account: none` is for a request that names none.
 ///
 /// A reply `as` some media types is streamed (see [`crate::lambda::Streaming`]): `reply: 200 Line as ["application/x-ndjson"]`. It needs
 /// `authenticator`, unless its access is `Public`, and takes no `path`.
