@@ -15,6 +15,7 @@ pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
 pub struct Money {
     /// In the currency's minor unit: 1999 is 19.99 EUR.
     #[garde(range(max = MAX_AMOUNT))]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     pub amount: u64,
     #[garde(skip)]
     pub currency: Currency,

@@ -5,7 +5,6 @@
 
 use shared::{
     api::auth::{AuthOtp, OtpChallenge},
-    contract::Limit,
     error::ApiError,
     lambda::Request,
     mail::{Content, Email, Recipient},
@@ -16,7 +15,6 @@ shared::lambda!(AuthOtp, handle);
 
 async fn handle(needs: Needs, req: Request<AuthOtp>) -> Result<OtpChallenge, ApiError> {
     let (email, challenge_id) = (req.body.email, req.ambient.id());
-    needs.limiter.count_account(Limit::LoginCode, &email.key(), req.ambient.now()).await?;
     login_codes::open(&needs.redis, challenge_id, &email.key()).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::LoginCode { challenge_id } };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;

@@ -6,7 +6,7 @@ use shared::{
         password::{self, Verified},
         session,
     },
-    contract::{Limit, NoContent},
+    contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
     mail::{Content, Email, EmailQueue, Recipient},
@@ -26,7 +26,6 @@ shared::lambda!(AuthPasswordChange, handle);
 
 async fn handle(needs: Needs, req: Request<AuthPasswordChange>) -> Result<NoContent, ApiError> {
     let (id, current, now) = (req.caller.user_id, req.caller.session_id, req.ambient.now());
-    needs.limiter.count_account(Limit::PasswordChange, &id.to_string(), now).await?;
     let found = users::find_with_password(&needs.mongodb, id).await?.ok_or(Problem::Unauthenticated)?;
     let old = found.password_hash.as_deref();
     let verified = password::verify(&req.body.current_password, old, &req.ambient).await?;

@@ -4,7 +4,6 @@
 
 use shared::{
     api::auth::{Accepted, AuthPasswordForgot},
-    contract::Limit,
     error::ApiError,
     lambda::Request,
     mail::{Content, Email, Recipient},
@@ -14,7 +13,6 @@ shared::lambda!(AuthPasswordForgot, handle);
 
 async fn handle(needs: Needs, req: Request<AuthPasswordForgot>) -> Result<Accepted, ApiError> {
     let email = req.body.email;
-    needs.limiter.count_account(Limit::PasswordReset, &email.key(), req.ambient.now()).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::ResetPassword };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;
     Ok(Accepted::default())

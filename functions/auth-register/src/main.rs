@@ -5,7 +5,6 @@
 use shared::{
     api::auth::{Accepted, AuthRegister},
     auth::password,
-    contract::Limit,
     error::ApiError,
     identity::{Role, Roles},
     lambda::Request,
@@ -24,7 +23,6 @@ shared::lambda!(AuthRegister, handle);
 
 async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, ApiError> {
     let (email, id, now) = (req.body.email.clone(), req.ambient.id(), req.ambient.now());
-    needs.limiter.count_account(Limit::Register, &email.key(), now).await?;
     let password_hash = password::hash(&req.body.password.0, &req.ambient).await?;
     let mail = |to, content| OutboxMessage::command::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
 

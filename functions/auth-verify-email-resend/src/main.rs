@@ -4,7 +4,6 @@
 
 use shared::{
     api::auth::{Accepted, AuthVerifyEmailResend},
-    contract::Limit,
     error::ApiError,
     lambda::Request,
     mail::{Content, Email, Recipient},
@@ -14,7 +13,6 @@ shared::lambda!(AuthVerifyEmailResend, handle);
 
 async fn handle(needs: Needs, req: Request<AuthVerifyEmailResend>) -> Result<Accepted, ApiError> {
     let email = req.body.email;
-    needs.limiter.count_account(Limit::Register, &email.key(), req.ambient.now()).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::VerifyEmail };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;
     Ok(Accepted::default())

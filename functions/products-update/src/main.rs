@@ -17,7 +17,7 @@ shared::lambda!(ProductsUpdate, handle);
 
 async fn handle(needs: Needs, req: Request<ProductsUpdate>) -> Result<Reply<Product>, ApiError> {
     let (id, version, now) = (req.path.id, req.if_match, req.ambient.now());
-    let changes = Changes::try_from(req.body)?;
+    let changes = Changes::from(req.body);
     let update = || products::update(&needs.mysql, id, version, &changes, now);
     let product = match retry_contention(&req.ambient, update).await? {
         Updated::Changed(product) => product,

@@ -30,7 +30,7 @@ endpoint! {
     /// The reply does not reveal whether the address has an account.
     AuthRegister = "auth-register" POST "/v1/auth/register" {
         access: Public,
-        limit: Register,
+        limit: Register { account: email },
         body: Registration,
         reply: 202 Accepted,
         needs: { mongodb: Mongodb, limiter: Limiter, email: Queue<EmailQueue> },
@@ -41,7 +41,8 @@ endpoint! {
     /// Verifies an address with the code from its mail.
     AuthVerifyEmail = "auth-verify-email" POST "/v1/auth/verify-email" {
         access: Public,
-        limit: Register,
+        // A code names no account before it is found, and has 130 random bits.
+        limit: Register { account: none },
         body: EmailVerification,
         reply: 204 NoContent,
         problems: [InvalidCode],
@@ -54,7 +55,7 @@ endpoint! {
     /// Earlier codes are void. The reply does not reveal whether the address has an account.
     AuthVerifyEmailResend = "auth-verify-email-resend" POST "/v1/auth/verify-email/resend" {
         access: Public,
-        limit: Register,
+        limit: Register { account: email },
         body: MailRequest,
         reply: 202 Accepted,
         needs: { limiter: Limiter, email: Queue<EmailQueue> },
@@ -65,7 +66,8 @@ endpoint! {
     /// Logs in with one of the strategies and begins a session.
     AuthLogin = "auth-login" POST "/v1/auth/login" {
         access: Public,
-        limit: Login,
+        // The strategy finds the account; where its proof could be guessed, it counts by that.
+        limit: Login { account: none },
         body: LoginRequest,
         reply: 200 Tokens,
         problems: [InvalidCredentials],
@@ -78,7 +80,7 @@ endpoint! {
     /// The reply does not reveal whether the address has an account.
     AuthOtp = "auth-otp" POST "/v1/auth/otp" {
         access: Public,
-        limit: LoginCode,
+        limit: LoginCode { account: email },
         body: MailRequest,
         reply: 202 OtpChallenge,
         needs: { redis: Redis, limiter: Limiter, email: Queue<EmailQueue> },
@@ -140,7 +142,7 @@ endpoint! {
     /// The reply does not reveal whether the address has an account.
     AuthPasswordForgot = "auth-password-forgot" POST "/v1/auth/password/forgot" {
         access: Public,
-        limit: PasswordReset,
+        limit: PasswordReset { account: email },
         body: MailRequest,
         reply: 202 Accepted,
         needs: { limiter: Limiter, email: Queue<EmailQueue> },
@@ -152,7 +154,8 @@ endpoint! {
     /// Ends all sessions.
     AuthPasswordReset = "auth-password-reset" POST "/v1/auth/password/reset" {
         access: Public,
-        limit: PasswordReset,
+        // A code names no account before it is found, and has 130 random bits.
+        limit: PasswordReset { account: none },
         body: PasswordReset,
         reply: 204 NoContent,
         problems: [InvalidCode],
@@ -165,7 +168,7 @@ endpoint! {
     /// Ends all sessions but this one.
     AuthPasswordChange = "auth-password-change" PUT "/v1/auth/password" {
         access: User,
-        limit: PasswordChange,
+        limit: PasswordChange { account: caller },
         body: PasswordChange,
         reply: 204 NoContent,
         problems: [InvalidCredentials],

@@ -11,7 +11,6 @@ use crate::{
     auth::Authenticator,
     contract::{IdPath, IfMatch, IfNoneMatch, Keyed, NoContent, Public, Requires},
     endpoint,
-    error::{ApiError, Problem},
     identity::permission::{ProductsReadAll, ProductsWrite},
     mac::MacKey,
     money::{Currency, Money},
@@ -127,6 +126,7 @@ pub struct NewProduct {
     #[garde(length(min = 1, max = 64), custom(sku_characters))]
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     pub sku: String,
+    /// One line of text.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
@@ -145,7 +145,10 @@ pub struct NewProduct {
 /// Changes of a product: at least one member.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[garde(custom(some_change))]
+#[schema(min_properties = 1)]
 pub struct ProductChanges {
+    /// One line of text.
     #[garde(length(chars, min = 1, max = 200), inner(custom(one_line)))]
     #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
@@ -156,15 +159,19 @@ pub struct ProductChanges {
     pub price: Option<Money>,
 }
 
-impl TryFrom<ProductChanges> for products::Changes {
-    type Error = ApiError;
-
-    fn try_from(changes: ProductChanges) -> Result<Self, ApiError> {
-        let ProductChanges { name, description, price } = changes;
-        if name.is_none() && description.is_none() && price.is_none() {
-            return Err(ApiError::new(Problem::ValidationFailed, "Takes a name, a description or a price to change"));
+fn some_change(changes: &ProductChanges, (): &()) -> garde::Result {
+    match changes {
+        ProductChanges { name: None, description: None, price: None } => {
+            Err(garde::Error::new("has to change something"))
         }
-        Ok(Self { name, description, price })
+        _ => Ok(()),
+    }
+}
+
+impl From<ProductChanges> for products::Changes {
+    fn from(changes: ProductChanges) -> Self {
+        let ProductChanges { name, description, price } = changes;
+        Self { name, description, price }
     }
 }
 
@@ -176,7 +183,7 @@ pub struct NewStockAdjustment {
     #[garde(range(min = -MAX_DELTA, max = MAX_DELTA), custom(not_zero))]
     #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
     pub delta: i32,
-    /// Why the stock changes, for an audit.
+    /// Why the stock changes, for an audit: one line of text.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
     #[schema(min_length = 1, max_length = 200)]
     pub reason: String,

@@ -44,11 +44,11 @@ endpoint! {
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReport {
-    /// The earliest time of an order, inclusive.
+    /// The earliest time of an order, inclusive; not before 1970.
     #[garde(custom(in_these_centuries))]
     #[serde(with = "time::serde::rfc3339")]
     pub from: OffsetDateTime,
-    /// The end of the period, exclusive; later than `from`.
+    /// The end of the period, exclusive; later than `from`, not after 2199.
     #[garde(custom(in_these_centuries), custom(later_than(self.from)))]
     #[serde(with = "time::serde::rfc3339")]
     pub to: OffsetDateTime,

@@ -156,8 +156,8 @@ impl From<users::User> for Profile {
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChanges {
-    /// New values by name; null removes. Names have 1 to 64 characters, no dots, and do not begin with `$`; the whole
-    /// profile has at most 16 KiB as JSON and 8 levels.
+    /// New values by name; null removes. Names have 1 to 64 characters, no dots, and do not begin with `$`; `id`, `_id`,
+    /// `role`, `roles`, `isDeleted` and `isDisabled` are reserved. The profile has at most 16 KiB as JSON and 8 levels.
     #[garde(custom(storable))]
     #[schema(value_type = Object)]
     pub profile: ProfileMap,
@@ -310,6 +310,7 @@ impl From<UserStatus> for Status {
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 #[garde(custom(some_change))]
+#[schema(min_properties = 1)]
 pub struct UserChanges {
     /// All roles that the user then has: at least one, no duplicates.
     #[garde(inner(custom(nonempty_unique_roles)))]
@@ -336,7 +337,8 @@ fn nonempty_unique_roles(roles: &Roles, (): &()) -> garde::Result {
 
 impl From<UserChanges> for users::Changes {
     fn from(changes: UserChanges) -> Self {
-        Self { roles: changes.roles, disabled: changes.disabled }
+        let UserChanges { roles, disabled } = changes;
+        Self { roles, disabled }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use garde::Validate;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use utoipa::{
     ToSchema,
     openapi::{RefOr, schema::Schema},
@@ -85,7 +86,8 @@ pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> 
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();
         let error = error.into_inner();
-        if !error.is_data() {
+        // The parser also calls it a syntax error when it meets a value of another kind: a number for a name.
+        if !error.is_data() && serde_json::from_slice::<&RawValue>(bytes).is_err() {
             return not_json(error);
         }
         // The parser's text ends with a position in the JSON; the field's name says it better.
@@ -104,9 +106,19 @@ pub fn read_json<T: DeserializeOwned + Validate<Context = ()>>(bytes: &[u8]) -> 
 pub(crate) fn validate<T: Validate<Context = ()>>(value: &T) -> Result<(), ApiError> {
     value.validate().map_err(|report| {
         let field = |(path, error): &(garde::Path, garde::Error)| FieldError {
-            field: path.to_string(),
+            field: camel_case(&path.to_string()),
             detail: error.message().to_owned(),
         };
         ApiError::fields(report.iter().map(field).collect())
     })
+}
+
+/// A field's name as the API writes it: the validator knows only Rust's.
+fn camel_case(name: &str) -> String {
+    let mut begins_word = false;
+    let letter = |letter: char| {
+        let begins = std::mem::replace(&mut begins_word, letter == '_');
+        (letter != '_').then(|| if begins { letter.to_ascii_uppercase() } else { letter })
+    };
+    name.chars().filter_map(letter).collect()
 }

@@ -47,7 +47,7 @@ pub trait Endpoint: Function {
     const STREAMED: bool;
     /// The problems it may answer, besides those that follow from its access rule, body and needs.
     const PROBLEMS: &'static [Problem];
-    /// Its rate limit. The wrapper counts by address; the handler counts by account.
+    /// Its rate limit. The wrapper counts by address, and by the account that the declaration names.
     const LIMIT: Option<Limit>;
 
     type Access: AccessRule;

@@ -1,7 +1,8 @@
 //! Rate limits by account and by address.
 //!
-//! An endpoint declares its limit. The wrapper counts by address before the handler runs; the handler, which knows the
-//! account, counts by account: see [`crate::store::Limiter`].
+//! An endpoint declares its limit, and what in a request names the account. The wrapper counts by both before the
+//! handler runs. Where a store has to be asked for the account, as in a login, [`crate::store::Limiter`] is called after
+//! that.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ pub use idempotency::{Idempotency, IdempotencyKey, Keyed, NotKeyed};
 pub use limit::{Limit, Quota};
 pub(crate) use openapi::reference;
 pub use openapi::{Document, DocumentBuilder};
-pub use params::{IdPath, NoBody, NoContent, NoPath, NoQuery};
+pub use params::{IdPath, NoBody, NoContent, NoPath, NoQuery, read_query};
 pub use precondition::{IfMatch, IfNoneMatch, Precondition, Unconditional, entity_tag};
 pub use resource::{Grant, Needs, Requirements, Resource, ResourceContext, Target};
 

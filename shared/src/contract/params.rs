@@ -1,12 +1,15 @@
 //! Common paths, queries, bodies and replies: an id, or nothing.
 
 use garde::Validate;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{
     IntoParams, ToSchema,
     openapi::path::{Parameter, ParameterIn},
 };
 use uuid::Uuid;
+
+use super::validate;
+use crate::error::{ApiError, Problem};
 
 /// `{id}` in the path.
 #[derive(Deserialize, Validate, IntoParams)]
@@ -41,3 +44,14 @@ macro_rules! no_parameters {
     };
 }
 no_parameters!(NoPath NoQuery);
+
+/// Parses a query string and validates what it says.
+///
+/// # Errors
+/// [`Problem::MalformedRequest`] for what cannot be parsed, [`Problem::ValidationFailed`] for what is not allowed.
+pub fn read_query<T: DeserializeOwned + Validate<Context = ()>>(text: &str) -> Result<T, ApiError> {
+    let value = serde_urlencoded::from_str(text);
+    let value = value.map_err(|error| ApiError::new(Problem::MalformedRequest, format!("The query: {error}")))?;
+    validate(&value)?;
+    Ok(value)
+}

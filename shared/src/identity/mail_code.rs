@@ -14,10 +14,10 @@ use crate::ambient::Ambient;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LENGTH: usize = 26;
 
-/// A code from a mail, as the user types it. `Debug` redacts it.
+/// A code from a mail, as the user types it: 26 letters and digits; case and spaces are ignored. `Debug` redacts it.
 #[derive(Clone, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = String, min_length = 26, max_length = 26)]
+#[schema(value_type = String)]
 pub struct MailCode(String);
 
 /// The stored form of a code.

@@ -111,6 +111,7 @@ pub struct UnknownRole;
 /// The roles of one user; `customer,staff` as text, for an authorizer's context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(value_type = HashSet<Role>, min_items = 1)]
 pub struct Roles(pub Vec<Role>);
 
 impl Roles {

@@ -1,11 +1,15 @@
 //! The declaration of an endpoint, and what the wrapper takes of its resources.
 
+use super::Request;
 use crate::{auth::Authenticator, contract::Endpoint, store::Limiter};
 
 /// An endpoint as the wrapper serves it. Implemented by [`crate::endpoint!`].
 pub trait HttpEndpoint: Endpoint {
     /// What counts its calls, if it has a limit.
     fn limiter(needs: &Self::Needs) -> Option<&Limiter>;
+
+    /// The account that its limit is counted by, as the request names it: an address, a user's id.
+    fn account(request: &Request<Self>) -> Option<String>;
 
     /// What identifies the caller where no authorizer does: at a function URL, unless anybody may call.
     fn authenticator(needs: &Self::Needs) -> Option<&Authenticator>;
@@ -26,7 +30,10 @@ pub trait HttpEndpoint: Endpoint {
 /// }
 /// ```
 ///
-/// `limit`, `idempotency`, `precondition`, `path`, `query`, `body` and `problems` may be left out. A `limit` needs a `limiter`.
+/// `limit`, `idempotency`, `precondition`, `path`, `query`, `body` and `problems` may be left out.
+///
+/// A `limit` needs a `limiter`, and names the account that the wrapper counts by: `limit: Register { account: email }`
+/// is the body's `email`, `account: caller` the caller; `account: none` is for a request that names none.
 ///
 /// A reply `as` some media types is streamed (see [`crate::lambda::Streaming`]): `reply: 200 Line as ["application/x-ndjson"]`. It needs
 /// `authenticator`, unless its access is `Public`, and takes no `path`.
@@ -37,7 +44,7 @@ macro_rules! endpoint {
         $(#[doc = $summary:literal])+
         $name:ident = $function:literal $method:ident $route:literal {
             access: $access:ident $(<$permission:ty>)?,
-            $(limit: $limit:ident,)?
+            $(limit: $limit:ident { account: $account:ident },)?
             $(idempotency: $idempotency:ty,)?
             $(precondition: $precondition:ty,)?
             $(path: $path:ty,)?
@@ -78,6 +85,11 @@ macro_rules! endpoint {
                 $crate::endpoint!(@limiter needs $($limit)?)
             }
 
+            #[allow(unused_variables, reason = "not used where no account is counted")]
+            fn account(request: &$crate::lambda::Request<Self>) -> Option<String> {
+                $crate::endpoint!(@account request $($account)?)
+            }
+
             #[allow(unused_variables, reason = "not used where the gateway knows who calls, or anybody may")]
             fn authenticator(needs: &<Self as $crate::contract::Function>::Needs) -> Option<&$crate::auth::Authenticator> {
                 $crate::endpoint!(@authenticator needs $access $($($media_type)+)?)
@@ -97,6 +109,10 @@ macro_rules! endpoint {
     (@limit $limit:ident) => { Some($crate::contract::Limit::$limit) };
     (@limiter $needs:ident) => { None };
     (@limiter $needs:ident $limit:ident) => { Some(&$needs.limiter) };
+    (@account $request:ident) => { None };
+    (@account $request:ident none) => { None };
+    (@account $request:ident email) => { Some($request.body.email.key()) };
+    (@account $request:ident caller) => { Some($request.caller.user_id.to_string()) };
     (@or $default:ty) => { $default };
     (@or $default:ty, $given:ty) => { $given };
 }

@@ -94,7 +94,8 @@ where
     let trace = trace(event, &call.ambient, span);
     let caller = event.request_context.authorizer.as_ref().and_then(caller_context::caller);
     let request = Request::<E>::read(event, caller, call.ambient, trace, call.after_reply)?;
-    let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
+    let (account, now) = (E::account(&request), request.ambient.now());
+    let counted = count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
     let result = run_bounded(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
     let result = result
         .flatten()
@@ -125,16 +126,20 @@ fn not_modified_if_matched<E: HttpEndpoint>(
     }
 }
 
-/// Counts the request against what its address may do, where the endpoint has a limit.
+/// Counts the request against what its address and its account may do, where the endpoint has a limit. Returns
+/// where it stands by its address.
 pub(super) async fn count<E: HttpEndpoint>(
     needs: &E::Needs,
     network: &str,
+    account: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<Option<RateLimitStatus>, ApiError> {
-    match (E::limiter(needs), E::LIMIT) {
-        (Some(limiter), Some(limit)) => limiter.count_address(limit, network, now).await.map(Some),
-        _ => Ok(None),
+    let (Some(limiter), Some(limit)) = (E::limiter(needs), E::LIMIT) else { return Ok(None) };
+    let by_address = limiter.count_address(limit, network, now).await?;
+    if let Some(account) = account {
+        limiter.count_account(limit, account, now).await?;
     }
+    Ok(Some(by_address))
 }
 
 /// How much of a streamed reply was sent.

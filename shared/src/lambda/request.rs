@@ -13,7 +13,7 @@ use serde::de::{
 use super::{AfterReply, negotiation};
 use crate::{
     ambient::Ambient,
-    contract::{AccessRule, Endpoint, FromBody, Idempotency, Precondition, Presence, payload, validate},
+    contract::{AccessRule, Endpoint, FromBody, Idempotency, Precondition, Presence, payload, read_query, validate},
     error::{ApiError, Problem},
     identity::{Caller, Client},
     telemetry::Trace,
@@ -63,7 +63,7 @@ impl<E: Endpoint> Request<E> {
             idempotency_key: E::Idempotency::key(header("idempotency-key"), &payload(&event.path_parameters, &bytes))?,
             if_match: E::Precondition::version(header("if-match"))?,
             path: path(&event.path_parameters)?,
-            query: query(event.raw_query_string.as_deref().unwrap_or_default())?,
+            query: read_query(event.raw_query_string.as_deref().unwrap_or_default())?,
             body: E::Body::from_body(&bytes)?,
             client: Client::new(
                 event.request_context.http.source_ip.as_deref().unwrap_or_default(),
@@ -118,13 +118,6 @@ fn path<T: DeserializeOwned + Validate<Context = ()>>(parameters: &HashMap<Strin
     let pairs = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let value = T::deserialize(MapDeserializer::<_, ValueError>::new(pairs));
     let value = value.map_err(|error| ApiError::new(Problem::MalformedRequest, format!("The path: {error}")))?;
-    validate(&value)?;
-    Ok(value)
-}
-
-fn query<T: DeserializeOwned + Validate<Context = ()>>(text: &str) -> Result<T, ApiError> {
-    let value = serde_urlencoded::from_str(text);
-    let value = value.map_err(|error| ApiError::new(Problem::MalformedRequest, format!("The query: {error}")))?;
     validate(&value)?;
     Ok(value)
 }

@@ -275,7 +275,8 @@ where
         None => None,
     };
     let request = Request::<E>::read(event, caller, call.ambient, trace, call.after_reply)?;
-    let counted = http::count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
+    let (account, now) = (E::account(&request), request.ambient.now());
+    let counted = http::count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
 
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(request.media_type));

@@ -42,8 +42,9 @@ macro_rules! for_each_order_status {
     };
 }
 
+// `$text` is a `tt`: the OpenAPI document would not see a `literal` that is handed on, and name the variant.
 macro_rules! status {
-    ($($(#[doc = $doc:literal])+ $name:ident $field:ident $text:literal sold: $sold:literal, next: [$($next:ident),*];)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident $field:ident $text:tt sold: $sold:literal, next: [$($next:ident),*];)+) => {
         /// Where an order stands.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
         #[schema(as = OrderStatus)]

@@ -1,12 +1,16 @@
 //! Ways to log in (Strategy), and the registry that looks one up by the name in a request (Factory).
 //!
-//! Another way takes one file here and one line in `strategies!` below.
+//! Another way takes one file here and one line in [`for_each_login_strategy!`](crate::for_each_login_strategy).
 
 mod email;
 mod openid;
 mod otp;
 
-pub use self::openid::{Google, OpenId, OpenIdProvider};
+pub use self::{
+    email::Email,
+    openid::{Google, OpenId, OpenIdProvider},
+    otp::Otp,
+};
 use std::{future::Future, pin::Pin};
 
 use garde::Validate;
@@ -57,8 +61,20 @@ pub trait LoginStrategy: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
 }
 
+/// Calls a macro with every strategy's type.
+#[macro_export]
+macro_rules! for_each_login_strategy {
+    ($macro:ident) => {
+        $macro! {
+            $crate::auth::strategy::Email,
+            $crate::auth::strategy::Otp,
+            $crate::auth::strategy::OpenId<$crate::auth::strategy::Google>,
+        }
+    };
+}
+
 macro_rules! strategies {
-    ($($strategy:ty),+ $(,)?) => {
+    ($($strategy:ty,)+) => {
         impl Resource for Registry {
             fn requirements() -> Vec<Requirements> {
                 [$(<$strategy as Resource>::requirements()),+].concat()
@@ -88,7 +104,7 @@ macro_rules! strategies {
     };
 }
 
-strategies! { email::Email, otp::Otp, OpenId<Google> }
+crate::for_each_login_strategy!(strategies);
 
 /// The registered ways to log in.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! Log in with an ID token of an OpenID provider. The first login creates a user.
 //!
-//! A provider is a declaration: a type that implements [`OpenIdProvider`], and its line in `strategies!`.
+//! A provider is a declaration: a type that implements [`OpenIdProvider`], and its line in
+//! [`for_each_login_strategy!`](crate::for_each_login_strategy).
 
 use std::{marker::PhantomData, sync::Arc};
 
