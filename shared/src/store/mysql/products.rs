@@ -10,8 +10,8 @@ use crate::{boxed, money::Money, order::Offer};
 
 /// The most units of a product that can be put on sale.
 pub const MAX_STOCK: u32 = 1_000_000_000;
-/// The most units of a product with those that come back from orders: the constraint `products_stock_fits`.
-const MAX_RETURNED_STOCK: u32 = 4_000_000_000;
+/// The most units of a product with those that come back from orders: what the column holds.
+const MAX_RETURNED_STOCK: u32 = u32::MAX;
 /// What [`product`] reads.
 pub(super) const COLUMNS: &str =
     "id, sku, name, description, price_minor, currency, stock, version, created_at, updated_at";
