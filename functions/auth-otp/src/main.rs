@@ -15,9 +15,9 @@ use shared::{
 shared::lambda!(AuthOtp, handle);
 
 async fn handle(needs: Needs, req: Request<AuthOtp>) -> Result<OtpChallenge, ApiError> {
-    let (email, challenge_id) = (req.body.email, req.ambient.id());
-    needs.limiter.count_account(Limit::LoginCode, &email.key(), req.ambient.now()).await?;
-    login_codes::open(&needs.redis, challenge_id, &email.key()).await?;
+    let (email, challenge_id, now) = (req.body.email, req.ambient.id(), req.ambient.now());
+    needs.limiter.count_account(Limit::LoginCode, &email.key(), now).await?;
+    login_codes::open(&needs.redis, challenge_id, &email.key(), now).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::LoginCode { challenge_id } };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;
     Ok(OtpChallenge::new(challenge_id))
