@@ -32,7 +32,7 @@
 //! - Epoch: a number on each user; a session is good only in the epoch that it began in, so one write ends all of them
 //! - Generation: how often a session was refreshed; access tokens of earlier generations can be revoked
 //! - Tombstone: a cache entry that says which version is outdated, so that a late fill loses
-//! - [`Ambient`](ambient::Ambient): clock and randomness, handed in: tests set them
+//! - [`Ambient`](ambient::Ambient): clock and randomness, handed in: tests set the clock
 //! - Stage: one deployment (`local`, `staging`, `prod`)
 
 pub mod ambient;

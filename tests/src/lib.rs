@@ -16,6 +16,7 @@ pub mod keyed;
 pub mod people;
 pub mod proxy;
 pub mod queue;
+pub mod report;
 pub mod schema;
 pub mod stack;
 pub mod stage;

@@ -11,21 +11,18 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    messaging::OutboxMessage,
-    report::{ReportQueue, ReportRequested},
     store::{
         Mysql,
-        mysql::reports::{self, NewReport, Started, Status},
+        mysql::reports::{self, Status},
     },
-    telemetry::Trace,
 };
 use sqlx::{Row, mysql::MySqlRow};
 use tests::{
     Call, Stage, aws,
     function::{self, Function},
-    keyed, people,
+    people,
+    report::request_report,
 };
-use time::macros::datetime;
 use uuid::Uuid;
 
 const ORDERS: u32 = 100_000;
@@ -205,18 +202,9 @@ fn a_report_over_a_span_that_is_none_is_refused() {
     }
 }
 
-/// Requests a report as the endpoint does, without sending its message.
+/// Requests a report as the endpoint does, without sending its message: its id, and the event of a delivery.
 async fn request_and_die(mysql: &Mysql) -> (Uuid, Value) {
-    let ambient = Ambient::system();
-    let (user_id, now) = (ambient.id(), ambient.now());
-    let mut work = keyed::begin(mysql, user_id, now).await.unwrap();
-    let (from, to) = (datetime!(2026-02-01 00:00 UTC), datetime!(2026-02-20 00:00 UTC));
-    let new = NewReport { id: ambient.id(), user_id, from, to, now };
-    let message = ReportRequested { report_id: new.id };
-    let message =
-        OutboxMessage::command::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
-    reports::insert(&mut work, &new).await.unwrap();
-    work.commit(202, "{}", std::slice::from_ref(&message)).await.unwrap();
+    let (new, message) = request_report(mysql, &Ambient::system()).await;
     let record = json!({
         "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",
         "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
@@ -268,25 +256,6 @@ async fn a_report_whose_maker_is_killed_is_made_by_the_next_delivery_once() {
     assert_eq!(get(&id.to_string()), made, "once it is done, a delivery changes nothing");
 }
 
-#[tokio::test]
-async fn a_report_is_kept_by_whoever_holds_it_and_by_no_late_writer() {
-    let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
-    let (id, _) = request_and_die(&mysql).await;
-    let start = async || reports::start(&mysql, id, ambient.id(), ambient.now()).await.unwrap();
-    let Started::Yes(late) = start().await else { panic!("it is new") };
-    assert!(matches!(start().await, Started::InProgress));
-    let_lease_expire(&mysql, id).await;
-    let Started::Yes(job) = start().await else { panic!("the lease is over") };
-    assert!(!late.finish(&mysql, "{}", ambient.now()).await.unwrap());
-    assert!(!late.fail(&mysql, "late", ambient.now()).await.unwrap());
-    late.release(&mysql).await.unwrap();
-    assert_eq!(status(&mysql, id).await, Status::Running);
-    assert!(job.fail(&mysql, "a sum is more than a report can say", ambient.now()).await.unwrap());
-    assert!(matches!(start().await, Started::Over));
-    let failed = get(&id.to_string());
-    assert_eq!(failed["failure"], "a sum is more than a report can say", "{failed}");
-}
-
 /// A dead-lettered message: its report fails, so that its client stops polling.
 #[tokio::test]
 async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten() {
@@ -306,6 +275,7 @@ async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten()
     assert_eq!(status(&mysql, young).await, Status::Queued);
     let failed = get(&abandoned.to_string());
     assert_eq!((&failed["status"], failed["finishedAt"].is_null()), (&json!("failed"), false), "{failed}");
+    assert!(failed["failure"].as_str().is_some_and(|reason| !reason.is_empty()), "{failed}");
     let _ = Call::get(format!("/v1/reports/{old}")).token(people::admin()).send().expect(404);
     // Redriving its message changes nothing.
     assert_eq!(aws::invoke("on-report", &event)["batchItemFailures"], json!([]));

@@ -14,8 +14,8 @@ use shared::{
 shared::lambda!(AuthOtp, handle);
 
 async fn handle(needs: Needs, req: Request<AuthOtp>) -> Result<OtpChallenge, ApiError> {
-    let (email, challenge_id) = (req.body.email, req.ambient.id());
-    login_codes::open(&needs.redis, challenge_id, &email.key()).await?;
+    let (email, challenge_id, now) = (req.body.email, req.ambient.id(), req.ambient.now());
+    login_codes::open(&needs.redis, challenge_id, &email.key(), now).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::LoginCode { challenge_id } };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;
     Ok(OtpChallenge::new(challenge_id))

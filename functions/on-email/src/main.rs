@@ -79,7 +79,7 @@ async fn write(
         }
         Content::LoginCode { challenge_id } => {
             let code = ambient.code();
-            if !login_codes::issue(&needs.redis, &needs.mac, *challenge_id, &code).await? {
+            if !login_codes::issue(&needs.redis, &needs.mac, *challenge_id, &code, ambient.now()).await? {
                 tracing::info!("no mail: its challenge is over");
                 return Ok(None);
             }

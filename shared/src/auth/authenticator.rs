@@ -3,6 +3,7 @@
 use super::token::TokenVerifier;
 use crate::identity::Caller;
 use crate::{
+    ambient::Ambient,
     contract::{Access, Requirements, Resource, ResourceContext},
     environment::ConfigError,
     error::Problem,
@@ -14,6 +15,7 @@ use crate::{
 pub struct Authenticator {
     tokens: TokenVerifier,
     revocations: Revocations,
+    ambient: Ambient,
 }
 
 impl Resource for Authenticator {
@@ -22,7 +24,7 @@ impl Resource for Authenticator {
     }
 
     fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
-        Ok(Self { tokens: context.get()?, revocations: context.get()? })
+        Ok(Self { tokens: context.get()?, revocations: context.get()?, ambient: context.ambient.clone() })
     }
 
     async fn warm(&self) {
@@ -38,7 +40,8 @@ impl Authenticator {
     /// [`Problem::Unauthenticated`] for a missing, invalid, expired or revoked token, [`Problem::Forbidden`] for a
     /// caller without the permission.
     pub async fn authenticate(&self, access: Access, token: Option<&str>) -> Result<Caller, Problem> {
-        let token = token.and_then(|token| self.tokens.verify(token)).ok_or(Problem::Unauthenticated)?;
+        let now = self.ambient.now();
+        let token = token.and_then(|token| self.tokens.verify(token, now)).ok_or(Problem::Unauthenticated)?;
         access.check(Some(&token.caller))?;
         if self.revocations.hold(token.caller.session_id, token.generation).await {
             return Err(Problem::Unauthenticated);

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    jwt,
+    jwt::{self, JwtHeader},
     keys::{self, KeySet, SigningKeyDocument},
 };
 use crate::identity::{Caller, Roles};
@@ -35,9 +35,10 @@ const AUDIENCE: &str = "souk-api";
 /// The token's type (RFC 9068), so that no other JWT of ours passes for an access token.
 const TYPE: &str = "at+jwt";
 /// The tolerated clock skew.
-const LEEWAY_SECONDS: u64 = 5;
+const LEEWAY: Duration = Duration::seconds(5);
 
-/// The claims of an access token. The parser refuses a duplicate claim.
+/// The claims of an access token, typed. The parser refuses a token that lacks one, has one twice, or has a list as its
+/// audience.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -178,26 +179,22 @@ impl TokenVerifier {
             let x = DecodingKey::from_ed_components(&key.x).map_err(|error| format!("key {}: {error}", key.kid))?;
             decoding.insert(key.kid.clone(), x);
         }
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[issuer]);
-        // The library checks those of them that are present; the parser of the claims requires the rest.
-        validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
+        let validation = jwt::validation(Algorithm::EdDSA, &[issuer], AUDIENCE);
         Ok(Self { keys: Arc::new(decoding), validation: Arc::new(validation) })
     }
 
     /// The claims of a valid token of ours, else `None`.
     #[must_use]
-    pub fn verify(&self, token: &str) -> Option<AccessToken> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
-        if header.typ.as_deref() != Some(TYPE) {
+    pub fn verify(&self, token: &str, now: OffsetDateTime) -> Option<AccessToken> {
+        let JwtHeader { typ, alg, kid } = JwtHeader::of(token)?;
+        if (typ.as_deref(), alg) != (Some(TYPE), Algorithm::EdDSA) {
             return None;
         }
-        let key = self.keys.get(header.kid.as_deref()?)?;
-        let Claims { sub, sid, roles, generation, .. } =
-            jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, self.keys.get(&kid)?, &self.validation).ok()?.claims;
+        let Claims { sub, sid, roles, generation, iat, nbf, exp, .. } = claims;
+        if !jwt::is_valid_at(now, nbf.max(iat), exp, LEEWAY) {
+            return None;
+        }
         Some(AccessToken { caller: Caller { user_id: sub, session_id: sid, roles }, generation })
     }
 }
@@ -209,6 +206,7 @@ fn issuer() -> Result<Arc<str>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use time::macros::datetime;
 
     use super::*;
     use crate::identity::Role;
@@ -225,8 +223,11 @@ mod tests {
         json!({ "typ": TYPE, "alg": "EdDSA", "kid": kid })
     }
 
+    /// When the token of these tests is issued.
+    const NOW: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
+
     fn claims() -> Value {
-        let now = Ambient::system().now().unix_timestamp();
+        let now = NOW.unix_timestamp();
         let id = "018f0000-0000-7000-8000-000000000000";
         json!({
             "iss": "souk-test", "aud": AUDIENCE, "sub": id, "sid": id, "jti": id, "gen": 0, "roles": ["customer"],
@@ -243,9 +244,39 @@ mod tests {
     #[test]
     fn a_token_of_ours_names_its_caller() {
         let (pair, kid, verifier) = key();
-        let token = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string())).unwrap();
+        let token = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string()), NOW).unwrap();
         assert_eq!(token.caller.user_id.to_string(), claims()["sub"]);
         assert_eq!(token.caller.roles, Roles(vec![Role::Customer]));
+    }
+
+    #[test]
+    fn a_token_counts_from_its_first_second_to_its_last_and_as_long_as_clocks_may_differ() {
+        let (pair, kid, verifier) = key();
+        let (header, issued, second) = (header(&kid).to_string(), NOW.unix_timestamp(), Duration::SECOND);
+        let counts = |claims: &Value, now| verifier.verify(&token(&pair, &header, &claims.to_string()), now).is_some();
+        let (first, end) = (NOW - LEEWAY, NOW + ACCESS_TOKEN_LIFETIME + LEEWAY);
+        for (now, expected) in [
+            (first - second, false),
+            (first, true),
+            (NOW, true),
+            (end - Duration::MICROSECOND, true),
+            (end, false),
+            (end + Duration::DAY, false),
+        ] {
+            assert_eq!(counts(&claims(), now), expected, "{now}");
+        }
+        // Issued now, for later; and the other way round.
+        for name in ["nbf", "iat"] {
+            let mut claims = claims();
+            claims[name] = json!(issued + 60);
+            assert!(!counts(&claims, NOW + Duration::seconds(54)), "{name}");
+            assert!(counts(&claims, NOW + Duration::seconds(55)), "{name}");
+        }
+        for (name, time) in [("exp", i64::MAX), ("nbf", i64::MIN)] {
+            let mut claims = claims();
+            claims[name] = json!(time);
+            assert!(counts(&claims, NOW), "{name}");
+        }
     }
 
     #[test]
@@ -260,24 +291,46 @@ mod tests {
             ("kid", json!("another")),
             ("kid", json!("../../dev/null")),
             ("kid", Value::Null),
+            ("kid", json!([kid])),
+            ("typ", json!([TYPE])),
+            ("typ", json!("AT+JWT")),
+            ("crit", json!([])),
+            ("crit", json!(["exp"])),
+            ("crit", json!(["b64"])),
+            ("crit", Value::Null),
+            ("b64", json!(true)),
+            ("cty", json!("JWT")),
+            ("jwk", json!({})),
+            ("souk", json!(1)),
         ] {
             let mut header = header(&kid);
             header[name] = value.clone();
             let token = token(&pair, &header.to_string(), &claims().to_string());
-            assert!(verifier.verify(&token).is_none(), "{name}: {value}");
+            assert!(verifier.verify(&token, NOW).is_none(), "{name}: {value}");
         }
+        let twice = header(&kid).to_string().replacen('{', &format!("{{\"kid\":\"{kid}\","), 1);
+        assert!(verifier.verify(&token(&pair, &twice, &claims().to_string()), NOW).is_none(), "{twice}");
     }
 
     #[test]
     fn a_token_with_another_claim_or_without_it_is_refused() {
         let (pair, kid, verifier) = key();
-        let now = Ambient::system().now().unix_timestamp();
+        let now = NOW.unix_timestamp();
         for (name, value) in [
             ("iss", json!("souk-prod")),
+            ("iss", json!(["souk-test"])),
             ("aud", json!("another-api")),
+            ("aud", json!([AUDIENCE])),
             ("exp", json!(now - 60)),
+            ("exp", json!((now + 600).to_string())),
+            ("exp", json!(1e300)),
             ("nbf", json!(now + 60)),
+            ("iat", json!(now + 60)),
             ("sub", json!("not-an-id")),
+            ("sub", json!("")),
+            ("sid", json!("not-an-id")),
+            ("jti", json!("not-an-id")),
+            ("gen", json!(-1)),
             ("roles", json!(["root"])),
             ("roles", json!("admin")),
         ] {
@@ -286,11 +339,11 @@ mod tests {
             missing.as_object_mut().unwrap().remove(name);
             for claims in [changed, missing] {
                 let token = token(&pair, &header(&kid).to_string(), &claims.to_string());
-                assert!(verifier.verify(&token).is_none(), "{claims}");
+                assert!(verifier.verify(&token, NOW).is_none(), "{claims}");
             }
         }
         let twice = claims().to_string().replacen('{', "{\"roles\":[\"admin\"],", 1);
-        assert!(verifier.verify(&token(&pair, &header(&kid).to_string(), &twice)).is_none(), "{twice}");
+        assert!(verifier.verify(&token(&pair, &header(&kid).to_string(), &twice), NOW).is_none(), "{twice}");
     }
 
     #[test]
@@ -298,7 +351,7 @@ mod tests {
         let (pair, kid, verifier) = key();
         let (other, ..) = key();
         let (header, claims) = (header(&kid).to_string(), claims().to_string());
-        assert!(verifier.verify(&token(&other, &header, &claims)).is_none());
+        assert!(verifier.verify(&token(&other, &header, &claims), NOW).is_none());
 
         let good = token(&pair, &header, &claims);
         let parts: Vec<&str> = good.split('.').collect();
@@ -311,7 +364,7 @@ mod tests {
             String::new(),
             "..".to_owned(),
         ] {
-            assert!(verifier.verify(&forged).is_none(), "{forged}");
+            assert!(verifier.verify(&forged, NOW).is_none(), "{forged}");
         }
     }
 

@@ -267,6 +267,10 @@ fn the_authorizer_refuses_tokens_with_another_header() {
         ("typ", json!("JWT")),
         ("typ", json!("id+jwt")),
         ("typ", Value::Null),
+        ("crit", json!([])),
+        ("crit", json!(["exp"])),
+        ("crit", json!(["souk"])),
+        ("souk", json!(1)),
     ] {
         let mut header = tokens::header();
         header[name] = value.clone();

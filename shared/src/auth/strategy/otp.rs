@@ -65,10 +65,10 @@ impl LoginStrategy for Otp {
     type Credentials = OtpCredentials;
 
     async fn authenticate(&self, credentials: OtpCredentials, ambient: &Ambient) -> Result<Identity, ApiError> {
-        let OtpCredentials { challenge_id, code, .. } = credentials;
-        let attempt = login_codes::attempt(&self.redis, challenge_id).await?.ok_or(Problem::InvalidCredentials)?;
+        let (OtpCredentials { challenge_id, code, .. }, now) = (credentials, ambient.now());
+        let attempt = login_codes::attempt(&self.redis, challenge_id, now).await?.ok_or(Problem::InvalidCredentials)?;
         // Rate limit over all codes of the account: requesting another code gives no more guesses.
-        self.limiter.count_account(Limit::LoginCodeGuess, &attempt.account, ambient.now()).await?;
+        self.limiter.count_account(Limit::LoginCodeGuess, &attempt.account, now).await?;
         if !attempt.redeem(&self.redis, &self.mac, &code).await? {
             return Err(Problem::InvalidCredentials.into());
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a reply is kept for repetitions.
-const RETENTION: Duration = Duration::days(7);
+pub const RETENTION: Duration = Duration::days(7);
 
 /// Names a row.
 pub(super) struct KeyRow {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a sent row is kept, to be looked at.
-const RETENTION: Duration = Duration::days(7);
+pub const RETENTION: Duration = Duration::days(7);
 
 /// Adds messages to the transaction, leased to the caller as [`lease_of`] names it, which sends them right after the reply.
 #[tracing::instrument(name = "outbox.insert", skip_all)]

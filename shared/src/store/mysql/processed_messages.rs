@@ -8,10 +8,10 @@ use crate::boxed;
 use crate::store::{Mysql, StoreError};
 
 /// How long a delivery is believed to be at work; longer than a consumer's timeout.
-const LEASE: Duration = Duration::seconds(90);
+pub const LEASE: Duration = Duration::seconds(90);
 
 /// How long it is known that a message took effect: longer than a queue or a dead-letter queue keeps it.
-const RETENTION: Duration = Duration::days(30);
+pub const RETENTION: Duration = Duration::days(30);
 
 /// What came of asking to process a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,13 +26,13 @@ use crate::{
 };
 
 /// How long a report is believed to be in the making; longer than its consumer's timeout.
-const LEASE: Duration = Duration::seconds(150);
+pub const LEASE: Duration = Duration::seconds(150);
 /// When nobody makes a report any more that is neither done nor failed: all tries of its message take less than an hour and a half.
-const ABANDONED_AFTER: Duration = Duration::hours(2);
+pub const ABANDONED_AFTER: Duration = Duration::hours(2);
 /// What is said of such a report.
 const ABANDONED_FAILURE: &str = "it could not be made in time: ask for it again";
 /// How long a report is kept.
-const RETENTION: Duration = Duration::days(30);
+pub const RETENTION: Duration = Duration::days(30);
 /// How many orders are read at a time: some 2 MB with their items.
 const CHUNK_ROWS: u32 = 10_000;
 

@@ -203,14 +203,14 @@ impl Environment {
     async fn challenge(&self) -> (Uuid, String) {
         let ambient = Ambient::system();
         let (id, code) = (ambient.id(), ambient.code());
-        login_codes::open(&self.redis, id, &people::new_address()).await.unwrap();
-        assert!(login_codes::issue(&self.redis, &self.mac, id, &code).await.unwrap());
+        login_codes::open(&self.redis, id, &people::new_address(), ambient.now()).await.unwrap();
+        assert!(login_codes::issue(&self.redis, &self.mac, id, &code, ambient.now()).await.unwrap());
         (id, code)
     }
 
     /// Attempts a code: whether it was right, or `None` if it was not even compared.
     async fn attempt(&self, challenge_id: Uuid, code: &str) -> Option<bool> {
-        let attempt = login_codes::attempt(&self.redis, challenge_id).await.unwrap()?;
+        let attempt = login_codes::attempt(&self.redis, challenge_id, Ambient::system().now()).await.unwrap()?;
         Some(attempt.redeem(&self.redis, &self.mac, code).await.unwrap())
     }
 }
