@@ -8,6 +8,7 @@ mod caller_context;
 mod consumer;
 mod custom_resource;
 mod endpoint;
+mod event;
 mod http;
 mod idempotency;
 mod negotiation;
@@ -45,6 +46,7 @@ pub use self::{
     consumer::{Consumer, ConsumerContract, Delivery},
     custom_resource::Deployment,
     endpoint::HttpEndpoint,
+    event::HttpResponse,
     http::Http,
     reply::Reply,
     request::Request,
