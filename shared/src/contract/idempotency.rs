@@ -1,6 +1,6 @@
 //! The `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header).
 
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
 
 use ring::digest;
 
@@ -82,11 +82,11 @@ impl Idempotency for Keyed {
 
 /// The payload of a request: its path parameters and its body. Length prefixes keep two different requests from having
 /// the same payload.
-pub(crate) fn payload<'a>(path: &HashMap<String, String>, body: &'a [u8]) -> Cow<'a, [u8]> {
+pub(crate) fn payload<'a>(path: &[(&str, Cow<'_, str>)], body: &'a [u8]) -> Cow<'a, [u8]> {
     if path.is_empty() {
         return Cow::Borrowed(body);
     }
-    let mut parameters: Vec<_> = path.iter().collect();
+    let mut parameters = path.to_vec();
     parameters.sort_unstable();
     let mut payload = Vec::with_capacity(body.len() + 64);
     for (name, value) in parameters {
@@ -114,13 +114,12 @@ mod tests {
 
     #[test]
     fn the_same_body_for_another_path_is_another_request() {
-        let path = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let payloads = [
-            payload(&path(&[]), b"{}"),
-            payload(&path(&[("id", "1")]), b"{}"),
-            payload(&path(&[("id", "2")]), b"{}"),
-            payload(&path(&[("id", "1"), ("line", "2")]), b"{}"),
-            payload(&path(&[("id", "1\n4:line=1:2")]), b"{}"),
+            payload(&[], b"{}"),
+            payload(&[("id", "1".into())], b"{}"),
+            payload(&[("id", "2".into())], b"{}"),
+            payload(&[("id", "1".into()), ("line", "2".into())], b"{}"),
+            payload(&[("id", "1\n4:line=1:2".into())], b"{}"),
         ];
         let different: std::collections::HashSet<_> = payloads.iter().collect();
         assert_eq!(different.len(), payloads.len());

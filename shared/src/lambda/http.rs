@@ -2,13 +2,19 @@
 
 use std::future::Future;
 
-use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use aws_lambda_events::http::{HeaderValue, header};
+use lambda_http::{
+    Body, Response,
+    http::{HeaderValue, header},
+};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{HttpEndpoint, Invocation, Reply, Request, Serve, caller_context, continue_trace, reply, run_bounded};
+use super::{
+    HttpEndpoint, HttpResponse, Invocation, Reply, Request, Serve, continue_trace,
+    event::{self, HttpRequest},
+    reply, run_bounded,
+};
 use crate::{
     ambient::Ambient,
     contract::{Function, IfNoneMatch, Precondition},
@@ -17,7 +23,10 @@ use crate::{
     telemetry::Trace,
 };
 
-/// The kind of a function that answers HTTP requests from API Gateway (HTTP API, payload 2.0).
+/// The kind of a function that answers HTTP requests, whichever gateway, load balancer or function URL sends them.
+///
+/// Its caller is the one that the gateway's authorizer names. A load balancer and a function URL have no authorizer, so
+/// that an endpoint that is not public answers 401 there.
 pub struct Http;
 
 impl<E, H, O, R> Serve<E, H, O> for Http
@@ -27,37 +36,28 @@ where
     O: Future<Output = Result<R, ApiError>> + Send,
     R: Into<Reply<E::Reply>> + Send,
 {
-    type Output = ApiGatewayV2httpResponse;
+    type Output = HttpResponse;
 
     async fn serve(call: Invocation<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
-        let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
-        let request_id = request_id(&event);
+        let event = event::read(call.event.get());
+        let request_id = event.as_ref().map(event::request_id).unwrap_or_default().to_owned();
+        let form = HttpResponse::form(event.as_ref().ok());
         let span = span::<E>();
         let result = match event {
             Ok(event) => answer(call, &event, handler, &span).instrument(span.clone()).await,
-            Err(error) => Err(no_event(&error)),
+            Err(error) => Err(error),
         };
         let (mut response, error) = match result {
             Ok(response) => (response, None),
             Err(error) => (reply::problem(&error, &request_id), Some(error)),
         };
         if let Ok(value) = HeaderValue::try_from(&request_id) {
-            response.headers.insert("x-request-id", value);
+            response.headers_mut().insert("x-request-id", value);
         }
-        span.in_scope(|| log::<E>(&request_id, response.status_code, error.as_ref(), started, None));
-        Ok(response)
+        span.in_scope(|| log::<E>(&request_id, response.status().as_u16().into(), error.as_ref(), started, None));
+        Ok(form(response))
     }
-}
-
-/// What the gateway calls the request.
-pub(super) fn request_id<E>(event: &Result<ApiGatewayV2httpRequest, E>) -> String {
-    event.as_ref().ok().and_then(|event| event.request_context.request_id.clone()).unwrap_or_default()
-}
-
-/// Not from API Gateway: somebody invokes the function itself.
-pub(super) fn no_event(error: &serde_json::Error) -> ApiError {
-    ApiError::new(Problem::MalformedRequest, format!("Not an HTTP API event: {error}"))
 }
 
 /// A request, as OpenTelemetry names it: <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
@@ -74,17 +74,17 @@ pub(super) fn span<E: HttpEndpoint>() -> Span {
 }
 
 /// The trace that the request belongs to; this invocation's log lines name it, and the span continues it.
-pub(super) fn trace(event: &ApiGatewayV2httpRequest, ambient: &Ambient, span: &Span) -> Trace {
-    let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok());
+pub(super) fn trace(event: &HttpRequest, ambient: &Ambient, span: &Span) -> Trace {
+    let header = |name| event::header(event, name);
     continue_trace(Trace::of(header("traceparent"), header("x-amzn-trace-id"), ambient), span)
 }
 
 async fn answer<E, H, O, R>(
     call: Invocation<E>,
-    event: &ApiGatewayV2httpRequest,
+    event: &HttpRequest,
     handler: H,
     span: &Span,
-) -> Result<ApiGatewayV2httpResponse, ApiError>
+) -> Result<Response<Body>, ApiError>
 where
     E: HttpEndpoint + Function,
     H: Fn(E::Needs, Request<E>) -> O,
@@ -92,8 +92,9 @@ where
     R: Into<Reply<E::Reply>>,
 {
     let trace = trace(event, &call.ambient, span);
-    let caller = event.request_context.authorizer.as_ref().and_then(caller_context::caller);
-    let request = Request::<E>::read(event, caller, call.ambient, trace, call.after_reply)?;
+    let path_parameters = event::path_parameters::<E>(event)?;
+    let request =
+        Request::<E>::read(event, &path_parameters, event::caller(event), call.ambient, trace, call.after_reply)?;
     let (account, now) = (E::account(&request), request.ambient.now());
     let counted = count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
     let result = run_bounded(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
@@ -103,7 +104,7 @@ where
     match (result, counted) {
         (Ok(mut response), Some(counted)) => {
             for (name, value) in counted.headers() {
-                response.headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
+                response.headers_mut().insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
             }
             Ok(response)
         }
@@ -114,12 +115,9 @@ where
 }
 
 /// The reply, or a 304 where the client has it already and the endpoint looks at that.
-fn not_modified_if_matched<E: HttpEndpoint>(
-    event: &ApiGatewayV2httpRequest,
-    response: ApiGatewayV2httpResponse,
-) -> ApiGatewayV2httpResponse {
-    let known = E::Precondition::IS_ABOUT_READING.then(|| event.headers.get(header::IF_NONE_MATCH)).flatten();
-    let tag = response.headers.get(header::ETAG);
+fn not_modified_if_matched<E: HttpEndpoint>(event: &HttpRequest, response: Response<Body>) -> Response<Body> {
+    let known = E::Precondition::IS_ABOUT_READING.then(|| event.headers().get(header::IF_NONE_MATCH)).flatten();
+    let tag = response.headers().get(header::ETAG);
     match (known.and_then(|known| known.to_str().ok()), tag.and_then(|tag| tag.to_str().ok())) {
         (Some(known), Some(tag)) if IfNoneMatch::names(known, tag) => reply::not_modified(response),
         _ => response,

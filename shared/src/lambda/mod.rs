@@ -9,6 +9,7 @@ mod caller_context;
 mod consumer;
 mod custom_resource;
 mod endpoint;
+mod event;
 mod http;
 mod idempotency;
 mod negotiation;
@@ -47,6 +48,7 @@ pub use self::{
     consumer::{Consumer, ConsumerContract, Delivery},
     custom_resource::Deployment,
     endpoint::HttpEndpoint,
+    event::HttpResponse,
     http::Http,
     idempotency::Once,
     reply::Reply,

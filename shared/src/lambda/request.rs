@@ -1,16 +1,19 @@
 //! What a handler gets of an HTTP request: parsed, validated, and admitted.
 
-use std::{borrow::Cow, collections::HashMap, future::Future};
+use std::future::Future;
 
-use aws_lambda_events::{apigw::ApiGatewayV2httpRequest, http::header};
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use garde::Validate;
+use lambda_http::http::header::{ACCEPT, CONTENT_TYPE, IF_MATCH};
 use serde::de::{
     DeserializeOwned,
     value::{Error as ValueError, MapDeserializer},
 };
 
-use super::{AfterReply, negotiation};
+use super::{
+    AfterReply,
+    event::{HttpRequest, PathParameters, client, header},
+    negotiation,
+};
 use crate::{
     ambient::Ambient,
     contract::{AccessRule, Endpoint, FromBody, Idempotency, Precondition, Presence, payload, read_query, validate},
@@ -45,31 +48,28 @@ pub struct Request<E: Endpoint> {
 impl<E: Endpoint> Request<E> {
     /// Admits the caller, then reads the rest.
     pub(super) fn read(
-        event: &ApiGatewayV2httpRequest,
+        event: &HttpRequest,
+        path_parameters: &PathParameters,
         caller: Option<Caller>,
         ambient: Ambient,
         trace: Trace,
         after_reply: AfterReply,
     ) -> Result<Self, ApiError> {
-        let caller = E::Access::admit(caller)?;
+        let caller = E::Access::admit(caller).map_err(with_challenge)?;
         let bytes = match E::Body::PRESENCE {
-            Presence::None => Cow::Borrowed(&[][..]),
-            Presence::Optional if event.body.as_deref().unwrap_or_default().is_empty() => Cow::Borrowed(&[][..]),
+            Presence::None => &[],
+            Presence::Optional if event.body().is_empty() => &[],
             Presence::Optional | Presence::Required => body(event)?,
         };
-        let header = |name: &str| event.headers.get(name).map(|value| value.to_str().unwrap_or_default());
         Ok(Self {
             caller,
-            idempotency_key: E::Idempotency::key(header("idempotency-key"), &payload(&event.path_parameters, &bytes))?,
-            if_match: E::Precondition::version(header("if-match"))?,
-            path: path(&event.path_parameters)?,
-            query: read_query(event.raw_query_string.as_deref().unwrap_or_default())?,
-            body: E::Body::from_body(&bytes)?,
-            client: Client::new(
-                event.request_context.http.source_ip.as_deref().unwrap_or_default(),
-                event.request_context.http.user_agent.as_deref().unwrap_or_default(),
-            ),
-            media_type: media_type::<E>(header("accept"))?,
+            idempotency_key: E::Idempotency::key(header(event, "idempotency-key"), &payload(path_parameters, bytes))?,
+            if_match: E::Precondition::version(header(event, IF_MATCH))?,
+            path: path(path_parameters)?,
+            query: read_query(event.uri().query().unwrap_or_default())?,
+            body: E::Body::from_body(bytes)?,
+            client: client(event),
+            media_type: media_type::<E>(header(event, ACCEPT))?,
             ambient,
             trace,
             after_reply,
@@ -81,6 +81,11 @@ impl<E: Endpoint> Request<E> {
     pub fn after_reply(&self, work: impl Future<Output = Result<(), ApiError>> + Send + 'static) {
         self.after_reply.push(&self.trace, work);
     }
+}
+
+/// A 401 says how to do better (RFC 9110, 15.5.2).
+pub(super) fn with_challenge(error: ApiError) -> ApiError {
+    if error.problem() == Problem::Unauthenticated { error.header("www-authenticate", "Bearer") } else { error }
 }
 
 /// Only where there are several: a client gets JSON whatever it asked for, as long as there is nothing else.
@@ -95,27 +100,20 @@ fn media_type<E: Endpoint>(accept: Option<&str>) -> Result<&'static str, ApiErro
 }
 
 /// The body's bytes, if they are JSON by their header.
-fn body(event: &ApiGatewayV2httpRequest) -> Result<Cow<'_, [u8]>, ApiError> {
-    let media_type = event.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
+fn body(event: &HttpRequest) -> Result<&[u8], ApiError> {
+    let media_type = header(event, CONTENT_TYPE).and_then(|value| value.split(';').next()).unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::UnsupportedMediaType.into());
     }
-    let text = event.body.as_deref().unwrap_or_default();
-    let bytes = if event.is_base64_encoded {
-        let bytes = BASE64.decode(text);
-        Cow::Owned(bytes.map_err(|_| ApiError::new(Problem::MalformedRequest, "The body is not base64"))?)
-    } else {
-        Cow::Borrowed(text.as_bytes())
-    };
+    let bytes = event.body().as_ref();
     if bytes.len() > MAX_BODY_BYTES {
         return Err(Problem::PayloadTooLarge.into());
     }
     Ok(bytes)
 }
 
-fn path<T: DeserializeOwned + Validate<Context = ()>>(parameters: &HashMap<String, String>) -> Result<T, ApiError> {
-    let pairs = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+fn path<T: DeserializeOwned + Validate<Context = ()>>(parameters: &PathParameters) -> Result<T, ApiError> {
+    let pairs = parameters.iter().map(|(name, value)| (*name, &**value));
     let value = T::deserialize(MapDeserializer::<_, ValueError>::new(pairs));
     let value = value.map_err(|error| ApiError::new(Problem::MalformedRequest, format!("The path: {error}")))?;
     validate(&value)?;

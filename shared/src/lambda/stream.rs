@@ -11,11 +11,8 @@ use std::{
     time::Duration,
 };
 
-use aws_lambda_events::{
-    apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-};
 use flate2::{Compression, write::GzEncoder};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode, header};
 use lambda_runtime::{
     MetadataPrelude, StreamResponse,
     streaming::{Body, Sender, channel},
@@ -25,13 +22,16 @@ use tracing::{Instrument, Span};
 
 use super::{
     HttpEndpoint, Invocation, Request, Serve,
+    event::{self, HttpRequest},
     http::{self, Sent},
-    negotiation, reply, run_bounded,
+    negotiation, reply,
+    request::with_challenge,
+    run_bounded,
 };
 use crate::{
     auth,
     contract::{AccessRule, NoPath},
-    error::{ApiError, Problem},
+    error::ApiError,
     store::{RateLimitStatus, StoreError},
     telemetry::LOG_CONTEXT,
 };
@@ -213,12 +213,12 @@ where
     async fn serve(call: Invocation<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let ends = started + call.time_left;
-        let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
-        let request_id = http::request_id(&event);
+        let event = event::read(call.event.get());
+        let request_id = event.as_ref().map(event::request_id).unwrap_or_default().to_owned();
         let span = http::span::<E>();
         let result = match event {
             Ok(event) => begin(call, &event, handler, &span).instrument(span.clone()).await,
-            Err(error) => Err(http::no_event(&error)),
+            Err(error) => Err(error),
         };
         let mut response = match result {
             Ok(StreamStart { content, headers, is_compressed }) => {
@@ -229,10 +229,10 @@ where
                 respond(E::STATUS, headers, body)
             }
             Err(error) => {
-                let ApiGatewayV2httpResponse { headers, body, .. } = reply::problem(&error, &request_id);
+                let (parts, body) = reply::problem(&error, &request_id).into_parts();
                 let status = error.problem().status();
                 span.in_scope(|| http::log::<E>(&request_id, status.into(), Some(&error), started, None));
-                respond(status, headers, body.map(|body| body.to_vec()).unwrap_or_default().into())
+                respond(status, parts.headers, body.to_vec().into())
             }
         };
         if let Ok(value) = HeaderValue::try_from(&request_id) {
@@ -257,7 +257,7 @@ struct StreamStart<C> {
 
 async fn begin<E, H, O, C>(
     call: Invocation<E>,
-    event: &ApiGatewayV2httpRequest,
+    event: &HttpRequest,
     handler: H,
     span: &Span,
 ) -> Result<StreamStart<C>, ApiError>
@@ -267,14 +267,15 @@ where
     O: Future<Output = Result<C, ApiError>>,
 {
     let trace = http::trace(event, &call.ambient, span);
-    check_address::<E>(event)?;
+    let path_parameters = event::path_parameters::<E>(event)?;
     let caller = match E::authenticator(&call.needs) {
         Some(authenticator) => {
-            Some(authenticator.authenticate(E::Access::ACCESS, token(event)).await.map_err(unadmitted)?)
+            let result = authenticator.authenticate(E::Access::ACCESS, token(event)).await;
+            Some(result.map_err(|problem| with_challenge(problem.into()))?)
         }
         None => None,
     };
-    let request = Request::<E>::read(event, caller, call.ambient, trace, call.after_reply)?;
+    let request = Request::<E>::read(event, &path_parameters, caller, call.ambient, trace, call.after_reply)?;
     let (account, now) = (E::account(&request), request.ambient.now());
     let counted = http::count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
 
@@ -285,7 +286,7 @@ where
     for (name, value) in counted.iter().flat_map(RateLimitStatus::headers) {
         headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
     }
-    let is_compressed = negotiation::takes_gzip(text(event, header::ACCEPT_ENCODING));
+    let is_compressed = negotiation::takes_gzip(event::header(event, header::ACCEPT_ENCODING));
     if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
@@ -293,29 +294,8 @@ where
     Ok(StreamStart { content, headers, is_compressed })
 }
 
-/// A function URL takes whatever method and path.
-fn check_address<E: HttpEndpoint>(event: &ApiGatewayV2httpRequest) -> Result<(), ApiError> {
-    if event.raw_path.as_deref() != Some(E::PATH) {
-        return Err(Problem::NotFound.into());
-    }
-    if event.request_context.http.method.as_str() != E::METHOD.as_str() {
-        return Err(ApiError::from(Problem::MethodNotAllowed).header("allow", E::METHOD.as_str()));
-    }
-    Ok(())
-}
-
-fn token(event: &ApiGatewayV2httpRequest) -> Option<&str> {
-    auth::bearer(text(event, header::AUTHORIZATION)?)
-}
-
-fn text(event: &ApiGatewayV2httpRequest, name: HeaderName) -> Option<&str> {
-    event.headers.get(name)?.to_str().ok()
-}
-
-/// A 401 says how to do better (RFC 9110, 15.5.2).
-fn unadmitted(problem: Problem) -> ApiError {
-    let error = ApiError::from(problem);
-    if problem == Problem::Unauthenticated { error.header("www-authenticate", "Bearer") } else { error }
+fn token(event: &HttpRequest) -> Option<&str> {
+    auth::bearer(event::header(event, header::AUTHORIZATION)?)
 }
 
 async fn write_all<E: HttpEndpoint, C: Content>(
