@@ -13,7 +13,7 @@ use crate::tools::Tools;
 
 /// The services of the template, and no others, which would only cost memory and ports.
 const SERVICES: &str =
-    "apigateway,cloudformation,cloudwatch,events,iam,lambda,logs,s3,scheduler,secretsmanager,ses,sqs,ssm,sts,xray";
+    "apigateway,cloudformation,cloudwatch,events,iam,lambda,logs,s3,scheduler,secretsmanager,ses,sns,sqs,ssm,sts,xray";
 
 pub const NAME: &str = "MiniStack";
 
