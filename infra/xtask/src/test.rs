@@ -53,7 +53,10 @@ const RUNS: [(&str, &[&str]); 3] = [
         "tests of the code",
         &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--lib", "--bin", "tools"],
     ),
-    ("tests of the stage", &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--test", "*"]),
+    (
+        "tests of the stage",
+        &["test", "--profile", "stage", "--workspace", "--exclude", "xtask", "--no-fail-fast", "--test", "*"],
+    ),
 ];
 
 fn run(stage: &Stage, arguments: &[OsString]) -> Result<u8> {
