@@ -126,13 +126,13 @@ def _handler_class(worker, generation, pending, original=lambda_runtime.Provided
                 for chunk in self._chunks():
                     response.put(chunk)
                 response.put(None)
-                is_whole = True
+                is_complete = True
             except HungUp:
-                is_whole = False
+                is_complete = False
             # The log that is made of the invocation has no part of the response in it.
             worker._record_result(generation, match.group(1), match.group(2), "")
             self._respond(202)
-            if not is_whole:
+            if not is_complete:
                 self._leave()
 
         def _chunks(self):

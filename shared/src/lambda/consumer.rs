@@ -212,7 +212,7 @@ where
     if time_left < MIN_HANDLER_TIME {
         return Outcome::Deferred;
     }
-    // The call is part of what is contained: a handler may panic before it returns its future.
+    // The call itself is within the bounds too: a handler may panic before it returns its future.
     let work = async { handler(call.needs.clone(), delivery).await };
     match run_bounded(work, time_left).await.unwrap_or_else(|ended| Err(ended.into())) {
         Ok(()) => Outcome::Processed,

@@ -87,14 +87,14 @@ impl OutboxMessage {
     }
 }
 
-/// A message on its way out of an outbox: of the function that committed it, or of the relay.
-pub trait Outgoing: Sync {
+/// An entry of a batch that is sent: a message of an outbox, held by the function that committed it or by the relay.
+pub trait BatchEntry: Sync {
     fn id(&self) -> Uuid;
     fn destination(&self) -> &str;
     fn envelope(&self) -> &str;
 }
 
-impl Outgoing for OutboxMessage {
+impl BatchEntry for OutboxMessage {
     fn id(&self) -> Uuid {
         self.id
     }
@@ -117,7 +117,7 @@ pub struct Claimed {
     pub attempts: u32,
 }
 
-impl Outgoing for Claimed {
+impl BatchEntry for Claimed {
     fn id(&self) -> Uuid {
         self.id
     }
@@ -153,10 +153,10 @@ pub trait Destination: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Sends messages, at most ten in a call (the limit of SQS and SNS), each with its own result.
-    fn send_all<M: Outgoing>(&self, messages: &[&M]) -> impl Future<Output = Sent> + Send;
+    fn send_all<M: BatchEntry>(&self, messages: &[&M]) -> impl Future<Output = Sent> + Send;
 
     /// Sends those of the messages that are for here.
-    fn send_matching<M: Outgoing>(&self, messages: &[M]) -> impl Future<Output = Sent> + Send {
+    fn send_matching<M: BatchEntry>(&self, messages: &[M]) -> impl Future<Output = Sent> + Send {
         async move {
             let own: Vec<&M> = messages.iter().filter(|message| message.destination() == self.name()).collect();
             if own.is_empty() { Vec::new() } else { self.send_all(&own).await }
@@ -168,12 +168,12 @@ pub trait Destination: Send + Sync {
 const MAX_BATCH_ENTRIES: usize = 10;
 
 /// The same error for each of the messages.
-fn every<M: Outgoing>(messages: &[&M], error: &SendError) -> Sent {
+fn every<M: BatchEntry>(messages: &[&M], error: &SendError) -> Sent {
     messages.iter().map(|message| (message.id(), Err(error.clone()))).collect()
 }
 
 /// The results of a batch: which entries were taken, and why others were not.
-fn results<M: Outgoing>(messages: &[&M], taken: &[String], failed: &[(String, Option<String>)]) -> Sent {
+fn results<M: BatchEntry>(messages: &[&M], taken: &[String], failed: &[(String, Option<String>)]) -> Sent {
     let result = |id: &str| {
         if taken.iter().any(|entry| entry == id) {
             return Ok(());

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{Destination, MAX_BATCH_ENTRIES, OutboxMessage, Outgoing, SendError, Sent, entry_id, every, results};
+use super::{BatchEntry, Destination, MAX_BATCH_ENTRIES, OutboxMessage, SendError, Sent, entry_id, every, results};
 use crate::{
     aws::Aws,
     boxed,
@@ -97,7 +97,7 @@ impl<Q: QueueContract> Destination for Queue<Q> {
         skip_all,
         fields(otel.kind = "producer", messaging.system = "aws_sqs", messaging.destination.name = Q::NAME)
     )]
-    async fn send_all<M: Outgoing>(&self, messages: &[&M]) -> Sent {
+    async fn send_all<M: BatchEntry>(&self, messages: &[&M]) -> Sent {
         let mut sent = Vec::with_capacity(messages.len());
         for batch in messages.chunks(MAX_BATCH_ENTRIES) {
             let entries = batch.iter().map(|message| (entry_id(message.id()), message.envelope().to_owned())).collect();

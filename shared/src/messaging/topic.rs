@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
-    Destination, EnvelopeHeader, Event, MAX_BATCH_ENTRIES, OutboxMessage, Outgoing, SendError, Sent, entry_id, every,
+    BatchEntry, Destination, EnvelopeHeader, Event, MAX_BATCH_ENTRIES, OutboxMessage, SendError, Sent, entry_id, every,
     queue::BatchOutput, results,
 };
 use crate::{
@@ -113,7 +113,7 @@ impl Destination for Topic {
         skip_all,
         fields(otel.kind = "producer", messaging.system = "aws.sns", messaging.destination.name = EVENTS)
     )]
-    async fn send_all<M: Outgoing>(&self, messages: &[&M]) -> Sent {
+    async fn send_all<M: BatchEntry>(&self, messages: &[&M]) -> Sent {
         let mut sent = Vec::with_capacity(messages.len());
         for batch in messages.chunks(MAX_BATCH_ENTRIES) {
             let entries = batch.iter().map(|message| (entry_id(message.id()), message.envelope().to_owned())).collect();
