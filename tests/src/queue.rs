@@ -37,8 +37,7 @@ impl Queue {
     pub fn new(tries: u32, visibility: u32) -> (Self, Self) {
         let name = format!("souk-test-{}", Ambient::system().id());
         let dead = Self::create(&format!("{name}-dlq"), &json!({}));
-        let attributes = sqs("GetQueueAttributes", &json!({ "QueueUrl": dead.url, "AttributeNames": ["QueueArn"] }));
-        let redrive = json!({ "deadLetterTargetArn": attributes["Attributes"]["QueueArn"], "maxReceiveCount": tries });
+        let redrive = json!({ "deadLetterTargetArn": dead.arn(), "maxReceiveCount": tries });
         let attributes = json!({ "RedrivePolicy": redrive.to_string(), "VisibilityTimeout": visibility.to_string() });
         (Self::create(&name, &attributes), dead)
     }
@@ -46,6 +45,21 @@ impl Queue {
     fn create(name: &str, attributes: &Value) -> Self {
         let reply = sqs("CreateQueue", &json!({ "QueueName": name, "Attributes": attributes }));
         Self { url: reply["QueueUrl"].as_str().unwrap_or_default().to_owned() }
+    }
+
+    /// The queue's ARN.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        let reply = sqs("GetQueueAttributes", &json!({ "QueueUrl": self.url, "AttributeNames": ["QueueArn"] }));
+        reply["Attributes"]["QueueArn"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub fn set_attribute(&self, name: &str, value: &str) {
+        let _ = sqs("SetQueueAttributes", &json!({ "QueueUrl": self.url, "Attributes": { name: value } }));
+    }
+
+    pub fn delete(&self) {
+        let _ = sqs("DeleteQueue", &json!({ "QueueUrl": self.url }));
     }
 
     pub fn send(&self, body: &str) {

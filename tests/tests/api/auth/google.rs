@@ -14,14 +14,14 @@ use tests::{
 use ureq::http::Method;
 
 /// The client's nonce.
-const NONCE: &str = "what-only-the-client-knows";
+pub(super) const NONCE: &str = "what-only-the-client-knows";
 
-fn setting(name: &'static str) -> String {
+pub(super) fn setting(name: &'static str) -> String {
     environment::required(name).expect("the test run's environment")
 }
 
 /// The claims about a user whose address the issuer has verified.
-fn claims(subject: &str, email: &str) -> Value {
+pub(super) fn claims(subject: &str, email: &str) -> Value {
     let now = tokens::now();
     json!({
         "iss": setting("SOUK_GOOGLE_ISSUER"),
@@ -36,14 +36,14 @@ fn claims(subject: &str, email: &str) -> Value {
 }
 
 /// The claims with one of them replaced.
-fn with(claims: &Value, name: &str, value: Value) -> Value {
+pub(super) fn with(claims: &Value, name: &str, value: Value) -> Value {
     let mut claims = claims.clone();
     claims[name] = value;
     claims
 }
 
 /// A token signed by the issuer.
-fn token(claims: &Value) -> String {
+pub(super) fn token(claims: &Value) -> String {
     sign(&json!({}), claims, "current")
 }
 

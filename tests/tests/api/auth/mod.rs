@@ -3,6 +3,7 @@
 mod google;
 mod otp;
 mod password;
+mod second_provider;
 mod sessions;
 mod verify_email;
 

@@ -1,16 +1,27 @@
 //! `/v1/orders`
 
-use std::sync::LazyLock;
+mod buyers;
+mod cancellation;
+mod returns;
+
+use std::{
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
-use shared::order;
 use shared::{
     identity::{Caller, Role, Roles, Scope},
+    messaging, order,
     store::{Mysql, mysql::orders},
 };
 use tests::{Call, Reply, Stage, aws, people};
 use ureq::http::Method;
 use uuid::Uuid;
+
+/// How long an event may take to its subscribers: longer than the relay's schedule.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn place(token: &str, key: &str, body: &Value) -> Reply {
     Call::post("/v1/orders").token(token).key(key).json(body).send()
@@ -141,12 +152,87 @@ fn orders_that_cannot_be_are_refused() {
     assert_eq!((stock(&product), stock(&dear), stock(&yen)), (10, 10_000, 5));
 }
 
+#[test]
+fn items_keep_the_name_and_the_sku_that_their_product_had() {
+    let token = people::log_in(&people::register());
+    let path = format!("/v1/products/{}", people::new_product(5));
+    let product = Call::get(&path).send().expect(200);
+    let tag = product.header("etag").unwrap().to_owned();
+    let product = product.json();
+    let order = place(&token, &people::new_key(), &lines(&[(product["id"].as_str().unwrap(), 2)])).expect(201).json();
+    let expected = json!([{
+        "productId": product["id"], "sku": product["sku"], "name": product["name"],
+        "quantity": 2, "returned": 0, "unitPrice": product["price"],
+    }]);
+    assert_eq!(order["items"], expected);
+
+    // The order has taken stock, and so made another version.
+    let change = |tag: &str| {
+        let changes = json!({ "name": "Renamed", "price": { "amount": 1, "currency": "JPY" } });
+        Call::new(Method::PATCH, &path).token(people::admin()).header("if-match", tag).json(changes).send()
+    };
+    let _ = change(&tag).expect_problem(412, "precondition-failed");
+    let tag = Call::get(&path).send().expect(200).header("etag").unwrap().to_owned();
+    assert_eq!(change(&tag).expect(200).json()["name"], "Renamed");
+
+    let id = order["id"].as_str().unwrap();
+    assert_eq!(get(&token, id).expect(200).json(), order);
+    let list = Call::get("/v1/orders").token(&token).send().expect(200).json();
+    assert_eq!(list["items"], json!([order]));
+    let cancelled = cancel(&token, id).expect(200).json();
+    assert_eq!(cancelled["items"], expected);
+    let _ = Call::new(Method::DELETE, &path).token(people::admin()).send().expect(204);
+    assert_eq!(get(&token, id).expect(200).json()["items"], expected);
+}
+
+#[test]
+fn an_order_that_became_dearer_than_the_buyer_has_seen_is_refused_and_frees_its_key() {
+    let (token, key, product) =
+        (people::log_in(&people::register()), people::new_key(), people::new_product_at(9, 2000, "EUR"));
+    let expecting = |amount: u64, currency: &str| {
+        let mut body = lines(&[(&product, 2)]);
+        body["expectedTotal"] = json!({ "amount": amount, "currency": currency });
+        body
+    };
+    for seen in [expecting(3999, "EUR"), expecting(0, "EUR"), expecting(4000, "USD"), expecting(9999, "JPY")] {
+        let problem = place(&token, &key, &seen).expect_problem(409, "price-changed");
+        assert!(problem["detail"].as_str().unwrap().contains("40.00 EUR"), "{problem}");
+    }
+    assert_eq!(stock(&product), 9);
+    assert_eq!(Call::get("/v1/orders").token(&token).send().expect(200).json()["items"], json!([]));
+
+    // Equal, and under the key of the requests that were refused.
+    let order = place(&token, &key, &expecting(4000, "EUR")).expect(201);
+    assert_eq!(order.json()["total"], json!({ "amount": 4000, "currency": "EUR" }));
+    let again = place(&token, &key, &expecting(4000, "EUR")).expect(201);
+    assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &order.text));
+    // What the buyer has seen is part of the request.
+    let _ = place(&token, &key, &expecting(4001, "EUR")).expect_problem(422, "idempotency-key-reused");
+    // It became cheaper; or nothing was said.
+    let cheaper = place(&token, &people::new_key(), &expecting(5000, "EUR")).expect(201).json();
+    assert_eq!(cheaper["total"]["amount"], 4000);
+    let _ = place(&token, &people::new_key(), &lines(&[(&product, 2)])).expect(201);
+    assert_eq!(stock(&product), 3);
+
+    for (amount, currency) in [(json!(-1), "EUR"), (json!(1_u64 << 53), "EUR"), (json!(1.5), "EUR"), (json!(1), "XXX")]
+    {
+        let mut body = lines(&[(&product, 2)]);
+        body["expectedTotal"] = json!({ "amount": amount, "currency": currency });
+        let _ = place(&token, &people::new_key(), &body).expect_problem(422, "validation-failed");
+    }
+    assert_eq!(stock(&product), 3);
+}
+
 fn get(token: &str, id: &str) -> Reply {
     Call::get(format!("/v1/orders/{id}")).token(token).send()
 }
 
 fn cancel(token: &str, id: &str) -> Reply {
     Call::post(format!("/v1/orders/{id}/cancel")).token(token).send()
+}
+
+fn cancel_with(token: &str, id: &str, body: &Value) -> Reply {
+    Call::post(format!("/v1/orders/{id}/cancel")).token(token).json(body).send()
 }
 
 fn advance(id: &str, status: &str) -> Reply {
@@ -157,6 +243,34 @@ fn advance(id: &str, status: &str) -> Reply {
 fn staff() -> &'static str {
     static TOKEN: LazyLock<String> = LazyLock::new(|| people::log_in("staff@souk.example"));
     &TOKEN
+}
+
+fn adjust(product: &str, delta: i64) -> Reply {
+    let call = Call::post(format!("/v1/products/{product}/stock")).token(people::admin()).key(&people::new_key());
+    call.json(json!({ "delta": delta, "reason": "counted" })).send()
+}
+
+/// Waits for the user's notification of this kind about an order, and returns its data.
+fn wait_for_notification(token: &str, kind: &str, order: &str) -> Value {
+    let start = Instant::now();
+    loop {
+        let page = Call::get("/v1/users/me/notifications").token(token).send().expect(200).json();
+        let mut found = page["items"].as_array().unwrap().iter();
+        if let Some(found) = found.find(|found| found["kind"] == kind && found["data"]["orderId"] == order) {
+            return found["data"].clone();
+        }
+        assert!(start.elapsed() < TIMEOUT, "no {kind} of {order}: {page}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The envelopes of an order's events, the oldest first.
+async fn events(order: &str) -> Vec<Value> {
+    let mysql: Mysql = Stage::get().resource();
+    let envelopes = sqlx::query_scalar("SELECT envelope FROM outbox WHERE queue = ? AND envelope LIKE ? ORDER BY id");
+    let envelopes = envelopes.bind(messaging::EVENTS).bind(format!("%{order}%"));
+    let envelopes: Vec<String> = envelopes.fetch_all(&mut *mysql.connection().await.unwrap()).await.unwrap();
+    envelopes.iter().map(|envelope| serde_json::from_str(envelope).unwrap()).collect()
 }
 
 /// A new order of two out of five units: its id, and the product's.
