@@ -42,13 +42,18 @@ impl ChildLog {
     pub fn file(&self) -> File {
         File::create(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
     }
+
+    /// What is in it so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
+    }
 }
 
 impl Drop for ChildLog {
     fn drop(&mut self) {
         if thread::panicking() {
-            let text = fs::read(&self.path).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
+            let text = self.text();
             let lines: Vec<&str> = text.lines().collect();
             let last = &lines[lines.len().saturating_sub(MAX_PRINTED_LINES)..];
             // Captured by the test harness, unlike the process's own output.

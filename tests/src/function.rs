@@ -11,7 +11,7 @@ pub struct Function {
     name: String,
     running: runtime_api::Function,
     /// Dropped last, when it is complete.
-    _log: ChildLog,
+    log: ChildLog,
 }
 
 impl Function {
@@ -25,7 +25,7 @@ impl Function {
         let log = ChildLog::new(name);
         let running = runtime_api::Function::start_logged(&binary, &Stage::function(name), environment, log.file());
         let running = running.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        Self { name: name.to_owned(), running, _log: log }
+        Self { name: name.to_owned(), running, log }
     }
 
     /// Invokes the function and waits for its reply. Threads may do so concurrently.
@@ -67,6 +67,28 @@ impl Function {
     /// When it does not in time, or its process ends.
     pub fn wait_until_idle(&self) {
         self.running.wait_until_idle().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Stops the process where it is (SIGSTOP): see [`runtime_api::Function::pause`].
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn pause(&self) {
+        self.running.pause().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn resume(&self) {
+        self.running.resume().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Its output so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.text()
     }
 
     /// Ends the process at once (SIGKILL), in the middle of its work.

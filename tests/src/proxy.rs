@@ -1,5 +1,5 @@
 //! A TCP proxy for fault injection: it stops an exchange at a chosen point, so that a process can be killed exactly
-//! there; it hangs up; it counts.
+//! there; it hangs up; it counts; it shows the bytes to a tap.
 //!
 //! The unit is an exchange: the client's first bytes after the server has spoken begin the next one. That is a
 //! statement for MySQL, a request for HTTP.
@@ -24,9 +24,20 @@ pub enum Cut {
     BeforeReply,
 }
 
+/// Sees the bytes of one connection, before they are passed on or cut.
+pub trait Tap: Send + 'static {
+    fn see(&mut self, bytes: &[u8], from_client: bool);
+}
+
+/// Sees nothing.
+struct NoTap;
+
+impl Tap for NoTap {
+    fn see(&mut self, _: &[u8], _: bool) {}
+}
+
 /// A proxy to one server.
 pub struct Proxy {
-    pub port: u16,
     state: Arc<State>,
 }
 
@@ -44,18 +55,30 @@ struct Inner {
     server_spoke: bool,
     cut: Option<(usize, Cut)>,
     reached: Option<Sender<()>>,
+    /// What the last cut held back goes on.
+    is_released: bool,
 }
 
 impl Proxy {
-    /// A proxy to a local port.
+    /// A proxy to the server at an address, and the address that leads through it.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// When the address has no port, or there is no free one.
     #[must_use]
-    pub fn to(port: u16) -> Self {
+    pub fn before(address: &str) -> (Self, String) {
+        Self::tapped_before(address, || NoTap)
+    }
+
+    /// As [`Proxy::before`], with a tap for each connection.
+    ///
+    /// # Panics
+    /// As [`Proxy::before`].
+    #[must_use]
+    pub fn tapped_before<T: Tap>(address: &str, tap: impl Fn() -> T + Send + 'static) -> (Self, String) {
+        let port: u16 = address.split([':', '/']).find_map(|part| part.parse().ok()).expect("the address has a port");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
-        let inner = Inner { exchanges: 0, server_spoke: true, cut: None, reached: None };
+        let inner = Inner { exchanges: 0, server_spoke: true, cut: None, reached: None, is_released: false };
         let (inner, changed) = (Mutex::new(inner), Condvar::new());
         let state = Arc::new(State { inner, changed, clients: Mutex::default(), exchanges: AtomicUsize::new(0) });
         let shared = Arc::clone(&state);
@@ -63,10 +86,10 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
-                carry(&client, &server, &shared);
+                carry(&client, &server, &shared, tap());
             }
         });
-        Self { port: own, state }
+        (Self { state }, address.replacen(&format!(":{port}"), &format!(":{own}"), 1))
     }
 
     /// Cuts the exchange with this number, counted from 0 from now on. The receiver is signalled when it is reached.
@@ -74,7 +97,13 @@ impl Proxy {
     pub fn cut(&self, exchange: usize, cut: Cut) -> Receiver<()> {
         let (reached, hears) = mpsc::channel();
         let mut inner = self.state.lock();
-        *inner = Inner { exchanges: 0, server_spoke: true, cut: Some((exchange, cut)), reached: Some(reached) };
+        *inner = Inner {
+            exchanges: 0,
+            server_spoke: true,
+            cut: Some((exchange, cut)),
+            reached: Some(reached),
+            is_released: false,
+        };
         hears
     }
 
@@ -92,10 +121,19 @@ impl Proxy {
         self.state.exchanges.load(Ordering::Relaxed)
     }
 
-    /// Ends the cut.
+    /// Ends the cut. The connection that it held closes.
     pub fn mend(&self) {
+        self.end_cut(false);
+    }
+
+    /// Ends the cut. What it held back goes on, as if it had been late.
+    pub fn release(&self) {
+        self.end_cut(true);
+    }
+
+    fn end_cut(&self, is_released: bool) {
         let mut inner = self.state.lock();
-        (inner.cut, inner.reached) = (None, None);
+        (inner.cut, inner.reached, inner.is_released) = (None, None, is_released);
         self.state.changed.notify_all();
     }
 }
@@ -116,15 +154,15 @@ impl State {
             inner.exchanges += 1;
         }
         inner.server_spoke = !from_client;
-        let mut passes = true;
+        let mut is_held = false;
         while inner.is_cut(from_client) {
-            passes = false;
+            is_held = true;
             if let Some(reached) = inner.reached.take() {
                 let _ = reached.send(());
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
-        passes
+        !is_held || inner.is_released
     }
 }
 
@@ -135,16 +173,18 @@ impl Inner {
     }
 }
 
-fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
+fn carry(client: &TcpStream, server: &TcpStream, state: &Arc<State>, tap: impl Tap) {
     state.clients().extend(client.try_clone());
+    let tap = Arc::new(Mutex::new(tap));
     let was_answered = Arc::new(AtomicBool::new(true));
     for (from, to, from_client) in [(client, server, true), (server, client, false)] {
         let (Ok(mut from), Ok(mut to)) = (from.try_clone(), to.try_clone()) else { return };
         let _ = (from.set_nodelay(true), to.set_nodelay(true));
-        let (state, was_answered) = (Arc::clone(state), Arc::clone(&was_answered));
+        let (state, was_answered, tap) = (Arc::clone(state), Arc::clone(&was_answered), Arc::clone(&tap));
         thread::spawn(move || {
             let mut buffer = vec![0; 65536];
             while let Ok(length @ 1..) = from.read(&mut buffer) {
+                tap.lock().unwrap_or_else(PoisonError::into_inner).see(&buffer[..length], from_client);
                 if was_answered.swap(!from_client, Ordering::Relaxed) && from_client {
                     state.exchanges.fetch_add(1, Ordering::Relaxed);
                 }

@@ -7,17 +7,17 @@
 use std::{sync::mpsc::RecvTimeoutError, thread, time::Duration};
 
 use serde_json::{Value, json};
-use shared::{ambient::Ambient, environment, store::Mysql};
+use shared::{environment, store::Mysql};
 use sqlx::Row;
 use tests::{
     Call, Stage, aws,
     function::Function,
     people,
     proxy::{Cut, Proxy},
+    requests,
 };
 use uuid::Uuid;
 
-const ROUTE: &str = "POST /v1/orders";
 const STOCK: u32 = 5;
 /// Longer than a function takes after its reply.
 const AFTER_REPLY: Duration = Duration::from_millis(1500);
@@ -33,33 +33,14 @@ struct Buyer {
 impl Buyer {
     fn new(email: &str, id: Uuid) -> Self {
         let product = people::new_product(STOCK);
-        let mut event = aws::http_event(ROUTE, &json!({ "lines": [{ "productId": product, "quantity": 2 }] }));
-        event["headers"]["idempotency-key"] = json!(people::new_key());
-        let session = Ambient::system().id();
-        event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": id, "sid": session, "roles": "customer" } });
+        let event = requests::place(id, std::slice::from_ref(&product), 2);
         Self { email: email.to_owned(), id, product, event }
     }
 }
 
-/// The environment of a function that connects through proxies.
-fn through(mysql: &Proxy, sns: &Proxy) -> [(&'static str, String); 2] {
-    let endpoint = environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
-    let (before, after) = endpoint.rsplit_once(':').unwrap();
-    let database = after.split_once('/').unwrap().1;
-    [
-        ("SOUK_MYSQL_ENDPOINT", format!("{before}:{}/{database}", mysql.port)),
-        ("AWS_ENDPOINT_URL_SNS", format!("http://127.0.0.1:{}", sns.port)),
-    ]
-}
-
-fn port_of(address: &str) -> u16 {
-    let digits: String = address.rsplit(':').next().unwrap().chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().unwrap()
-}
-
 /// Kills a function where the proxy cuts, in the middle of the buyer's request. `false` if the exchange never came.
-fn die_there(buyer: &Buyer, mysql: &Proxy, sns: &Proxy, which: &Proxy, step: usize, cut: Cut) -> bool {
-    let function = Function::start("orders-place", &through(mysql, sns));
+fn die_there(buyer: &Buyer, environment: &[(&str, String)], which: &Proxy, step: usize, cut: Cut) -> bool {
+    let function = Function::start("orders-place", environment);
     // Connected, so that the steps are those of the request.
     let warm_up = Buyer::new(&buyer.email, buyer.id);
     assert_eq!(function.invoke(&warm_up.event)["statusCode"], 201);
@@ -102,8 +83,9 @@ async fn let_leases_expire(mysql: &Mysql) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happens_once() {
     let mysql: Mysql = Stage::get().resource();
-    let through_mysql = Proxy::to(port_of(&environment::required("SOUK_MYSQL_ENDPOINT").unwrap()));
-    let through_sns = Proxy::to(port_of(&Stage::get().aws_endpoint));
+    let (through_mysql, mysql_endpoint) = Proxy::before(&environment::required("SOUK_MYSQL_ENDPOINT").unwrap());
+    let (through_sns, sns_endpoint) = Proxy::before(&Stage::get().aws_endpoint);
+    let through = [("SOUK_MYSQL_ENDPOINT", mysql_endpoint), ("AWS_ENDPOINT_URL_SNS", sns_endpoint)];
     let email = people::register();
     let id: Uuid = people::id_of(&people::log_in(&email)).parse().unwrap();
 
@@ -112,7 +94,7 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
         for cut in [Cut::BeforeRequest, Cut::BeforeReply] {
             for step in 0.. {
                 let buyer = Buyer::new(&email, id);
-                if !die_there(&buyer, &through_mysql, &through_sns, which, step, cut) {
+                if !die_there(&buyer, &through, which, step, cut) {
                     assert!(step > 0, "{name} {cut:?}: the proxy saw nothing");
                     break;
                 }

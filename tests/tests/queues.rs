@@ -232,10 +232,6 @@ fn order_mail(user: Uuid, order_id: Uuid) -> OutboxMessage {
     OutboxMessage::command::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
-fn aws_port() -> u16 {
-    Stage::get().aws_endpoint.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothing() {
     let mysql: Mysql = Stage::get().resource();
@@ -249,8 +245,8 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     }
     let own = [("SOUK_EMAIL_QUEUE_URL", queue.url.clone()), ("SOUK_EMAIL_DEAD_LETTER_QUEUE_URL", dead.url.clone())];
 
-    let ses = Proxy::to(aws_port());
-    let through = [&own[..], &[("AWS_ENDPOINT_URL_SESV2", format!("http://127.0.0.1:{}", ses.port))]].concat();
+    let (ses, endpoint) = Proxy::before(&Stage::get().aws_endpoint);
+    let through = [&own[..], &[("AWS_ENDPOINT_URL_SESV2", endpoint)]].concat();
     let victim = Function::start("on-email", &through);
     let batch = queue.receive(10, 1);
     assert_eq!(batch.len(), 10);

@@ -87,8 +87,8 @@ impl<S: Rotated + shared::contract::Resource> Environment<S> {
 
         let endpoint_variable = format!("SOUK_{}_ENDPOINT", S::STORE);
         let endpoint = shared::environment::optional(&endpoint_variable).unwrap();
-        let (store, endpoint) = through(&endpoint);
-        let (secrets, aws) = through(&format!("{}/", Stage::get().aws_endpoint));
+        let (store, endpoint) = Proxy::before(&endpoint);
+        let (secrets, aws) = Proxy::before(&Stage::get().aws_endpoint);
         let secret_variable = format!("SOUK_{}_SECRET", S::STORE);
         let function = Function::start(
             "health-ready",
@@ -140,14 +140,6 @@ fn secret<S: Rotated>(user: &str) -> String {
 
 fn put_secret<S: Rotated>(user: &str, password: &str) {
     aws::put_secret(&secret::<S>(user), &json!({ "username": user, "password": password }));
-}
-
-/// A proxy to a server, and the address that leads through it.
-fn through(address: &str) -> (Proxy, String) {
-    let port = address.split([':', '/']).find_map(|part| part.parse().ok()).unwrap();
-    let proxy = Proxy::to(port);
-    let address = address.replacen(&format!(":{port}"), &format!(":{}", proxy.port), 1);
-    (proxy, address)
 }
 
 async fn survives_rotation<S: Rotated + shared::contract::Resource>(concurrency: usize) {

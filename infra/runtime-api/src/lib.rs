@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use shared::{ambient::Ambient, telemetry::hex};
 
@@ -186,6 +187,31 @@ impl Function {
         // An ended process cannot be killed again.
         let _ = process.kill();
         let _ = process.wait();
+    }
+
+    /// Stops the process where it is (SIGSTOP). Its connections stay open.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn pause(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a stopped process go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resume(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let mut process = locked(&self.process);
+        // The id of an ended process may be another one's by now.
+        if process.try_wait()?.is_some() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(kill_process(Pid::from_child(&process), signal)?)
     }
 
     fn expect_running(&self, start: Instant) -> Result<(), InvokeError> {
