@@ -1,15 +1,17 @@
 //! The declaration of an endpoint, and what the wrapper takes of its resources.
 
+use std::{future::Future, pin::Pin};
+
 use super::Request;
-use crate::{auth::Authenticator, contract::Endpoint, store::Limiter};
+use crate::{auth::Authenticator, contract::Endpoint, error::ApiError, store::RateLimitStatus};
+
+/// A request that is being counted: where it stands by its address, or [`crate::error::Problem::TooManyRequests`].
+pub type Counting<'a> = Pin<Box<dyn Future<Output = Result<RateLimitStatus, ApiError>> + Send + 'a>>;
 
 /// An endpoint as the wrapper serves it. Implemented by [`crate::endpoint!`].
 pub trait HttpEndpoint: Endpoint {
-    /// What counts its calls, if it has a limit.
-    fn limiter(needs: &Self::Needs) -> Option<&Limiter>;
-
-    /// The account that its limit is counted by, as the request names it: an address, a user's id.
-    fn account(request: &Request<Self>) -> Option<String>;
+    /// Counts a request against the limit, if there is one. An endpoint without a limit links nothing that counts.
+    fn count<'a>(needs: &'a Self::Needs, request: &'a Request<Self>) -> Option<Counting<'a>>;
 
     /// What identifies the caller where no authorizer does: at a function URL, unless anybody may call.
     fn authenticator(needs: &Self::Needs) -> Option<&Authenticator>;
@@ -81,13 +83,11 @@ macro_rules! endpoint {
 
         impl $crate::lambda::HttpEndpoint for $name {
             #[allow(unused_variables, reason = "not used where there is no limit")]
-            fn limiter(needs: &<Self as $crate::contract::Function>::Needs) -> Option<&$crate::store::Limiter> {
-                $crate::endpoint!(@limiter needs $($limit)?)
-            }
-
-            #[allow(unused_variables, reason = "not used where no account is counted")]
-            fn account(request: &$crate::lambda::Request<Self>) -> Option<String> {
-                $crate::endpoint!(@account request $($account)?)
+            fn count<'a>(
+                needs: &'a <Self as $crate::contract::Function>::Needs,
+                request: &'a $crate::lambda::Request<Self>,
+            ) -> Option<$crate::lambda::Counting<'a>> {
+                $crate::endpoint!(@count needs request $($limit $account)?)
             }
 
             #[allow(unused_variables, reason = "not used where the gateway knows who calls, or anybody may")]
@@ -107,9 +107,15 @@ macro_rules! endpoint {
     (@authenticator $needs:ident $access:ident $($media_type:literal)+) => { Some(&$needs.authenticator) };
     (@limit) => { None };
     (@limit $limit:ident) => { Some($crate::contract::Limit::$limit) };
-    (@limiter $needs:ident) => { None };
-    (@limiter $needs:ident $limit:ident) => { Some(&$needs.limiter) };
-    (@account $request:ident) => { None };
+    (@count $needs:ident $request:ident) => { None };
+    (@count $needs:ident $request:ident $limit:ident $account:ident) => {
+        Some($needs.limiter.count_request(
+            $crate::contract::Limit::$limit,
+            &$request.client.network,
+            $crate::endpoint!(@account $request $account),
+            $request.ambient.now(),
+        ))
+    };
     (@account $request:ident none) => { None };
     (@account $request:ident email) => { Some($request.body.email.key()) };
     (@account $request:ident caller) => { Some($request.caller.user_id.to_string()) };

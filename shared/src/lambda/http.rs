@@ -6,12 +6,11 @@ use lambda_http::{
     Body, Response,
     http::{HeaderValue, header},
 };
-use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    HttpEndpoint, HttpResponse, Invocation, Reply, Request, Serve, continue_trace,
+    Counting, HttpEndpoint, HttpResponse, Invocation, Reply, Request, Serve, continue_trace,
     event::{self, HttpRequest},
     reply, run_bounded,
 };
@@ -95,8 +94,7 @@ where
     let path_parameters = event::path_parameters::<E>(event)?;
     let request =
         Request::<E>::read(event, &path_parameters, event::caller(event), call.ambient, trace, call.after_reply)?;
-    let (account, now) = (E::account(&request), request.ambient.now());
-    let counted = count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
+    let counted = counted(E::count(&call.needs, &request)).await?;
     let result = run_bounded(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
     let result = result
         .flatten()
@@ -124,20 +122,12 @@ fn not_modified_if_matched<E: HttpEndpoint>(event: &HttpRequest, response: Respo
     }
 }
 
-/// Counts the request against what its address and its account may do, where the endpoint has a limit. Returns
-/// where it stands by its address.
-pub(super) async fn count<E: HttpEndpoint>(
-    needs: &E::Needs,
-    network: &str,
-    account: Option<&str>,
-    now: OffsetDateTime,
-) -> Result<Option<RateLimitStatus>, ApiError> {
-    let (Some(limiter), Some(limit)) = (E::limiter(needs), E::LIMIT) else { return Ok(None) };
-    let by_address = limiter.count_address(limit, network, now).await?;
-    if let Some(account) = account {
-        limiter.count_account(limit, account, now).await?;
+/// Where the request stands, if it is counted.
+pub(super) async fn counted(counting: Option<Counting<'_>>) -> Result<Option<RateLimitStatus>, ApiError> {
+    match counting {
+        Some(counting) => counting.await.map(Some),
+        None => Ok(None),
     }
-    Ok(Some(by_address))
 }
 
 /// How much of a streamed reply was sent.

@@ -47,7 +47,7 @@ pub use self::{
     caller_context::CallerContext,
     consumer::{Consumer, ConsumerContract, Delivery},
     custom_resource::Deployment,
-    endpoint::HttpEndpoint,
+    endpoint::{Counting, HttpEndpoint},
     event::HttpResponse,
     http::Http,
     idempotency::Once,

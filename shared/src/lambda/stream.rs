@@ -276,8 +276,7 @@ where
         None => None,
     };
     let request = Request::<E>::read(event, &path_parameters, caller, call.ambient, trace, call.after_reply)?;
-    let (account, now) = (E::account(&request), request.ambient.now());
-    let counted = http::count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
+    let counted = http::counted(E::count(&call.needs, &request)).await?;
 
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(request.media_type));

@@ -99,6 +99,28 @@ impl RateLimitStatus {
 }
 
 impl Limiter {
+    /// Counts a request from a network address, and of an account where the request names one. Returns where it stands by the
+    /// address.
+    ///
+    /// # Errors
+    /// As [`Self::count_account`].
+    #[boxed]
+    pub async fn count_request(
+        &self,
+        limit: Limit,
+        network: &str,
+        account: Option<String>,
+        now: OffsetDateTime,
+    ) -> Result<RateLimitStatus, ApiError> {
+        let Quota { requests, window } = limit.by_address();
+        let quota = Quota { requests: requests.saturating_mul(self.address_factor), window };
+        let by_address = self.count(limit, "address", quota, network, now).await?.checked()?;
+        if let Some(account) = account {
+            self.count_account(limit, &account, now).await?;
+        }
+        Ok(by_address)
+    }
+
     /// Counts a request of an account, which is named by an address or a user's id.
     ///
     /// # Errors
@@ -111,22 +133,6 @@ impl Limiter {
         now: OffsetDateTime,
     ) -> Result<RateLimitStatus, ApiError> {
         self.count(limit, "account", limit.by_account(), account, now).await?.checked()
-    }
-
-    /// Counts a request from a network address.
-    ///
-    /// # Errors
-    /// As [`Self::count_account`].
-    #[boxed]
-    pub async fn count_address(
-        &self,
-        limit: Limit,
-        network: &str,
-        now: OffsetDateTime,
-    ) -> Result<RateLimitStatus, ApiError> {
-        let Quota { requests, window } = limit.by_address();
-        let quota = Quota { requests: requests.saturating_mul(self.address_factor), window };
-        self.count(limit, "address", quota, network, now).await?.checked()
     }
 
     #[tracing::instrument(name = "limits.count", skip_all)]
