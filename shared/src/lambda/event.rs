@@ -314,7 +314,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_is_the_same_whatever_sends_it() {
         let expected = json!({
-            "id": "018f0000-0000-7000-8000-000000000001", "text": "café & tea", "note": "second",
+            "id": "018f0000-0000-7000-8000-0000000000a1", "text": "café & tea", "note": "second",
             "network": "203.0.113.7", "userAgent": "shop/1.0",
         });
         let [http_api, rest_api, function_url, alb] = events();
@@ -358,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_is_known_from_an_authorizer_and_from_nothing_else() {
         let [http_api, rest_api, mut function_url, mut alb] = events();
-        let (user, session) = ("018f0000-0000-7000-8000-000000000002", "018f0000-0000-7000-8000-000000000003");
+        let (user, session) = ("018f0000-0000-7000-8000-0000000000a2", "018f0000-0000-7000-8000-0000000000a3");
         for event in [http_api, rest_api] {
             assert_eq!(body(&user_reply(&event).await), json!([user, session, "customer"]), "{event}");
         }
@@ -393,7 +393,7 @@ mod tests {
 
         for event in [of_a_stage, of_a_rest_api, encoded] {
             let reply = reply(&event).await;
-            assert_eq!(body(&reply)["id"], "018f0000-0000-7000-8000-000000000001", "{event}\n{reply}");
+            assert_eq!(body(&reply)["id"], "018f0000-0000-7000-8000-0000000000a1", "{event}\n{reply}");
         }
     }
 
