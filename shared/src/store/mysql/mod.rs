@@ -70,7 +70,7 @@ impl Resource for Mysql {
     fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         let endpoint: MySqlConnectOptions = environment::parsed("SOUK_MYSQL_ENDPOINT")?;
         Ok(Self {
-            // Each SET that a connection starts with would pin it in RDS Proxy: all of them are off, times are always UTC values.
+            // None of the SETs that sqlx starts a connection with is needed, and each is a round trip: times are always UTC values.
             endpoint: endpoint
                 .charset("utf8mb4")
                 .set_names(false)
