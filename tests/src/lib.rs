@@ -4,6 +4,7 @@
 
 pub mod aws;
 pub mod client;
+pub mod cloudformation;
 pub mod collector;
 pub mod database;
 pub mod declared;
