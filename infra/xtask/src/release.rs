@@ -85,10 +85,14 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
         tools.keep_sam_quiet(&mut sam)?;
     }
     release.run("sam deploy", &mut sam).context("what CloudFormation had begun it has taken back")?;
-    if release.stack == Stack::App {
-        keep_if_it_answers(workspace, &tools, release)?;
+    match release.stack {
+        Stack::Stores => {
+            let mut protect = script(workspace, &tools, "protect.py");
+            release.run("protect the databases", protect.arg(&release.environment))
+        }
+        Stack::App => keep_if_it_answers(workspace, &tools, release),
+        Stack::Monitoring => Ok(()),
     }
-    Ok(())
 }
 
 /// The smoke test; what fails it goes back to the versions before.
@@ -206,6 +210,9 @@ fn sam_deploy(workspace: &Workspace, tools: &Tools, release: &Release, section: 
     }
     if let Some(region) = environment::region() {
         command.args(["--region", &region]);
+    }
+    if let Some(role) = environment::cloudformation_role() {
+        command.args(["--role-arn", &role]);
     }
     command.current_dir(&workspace.root);
     command
