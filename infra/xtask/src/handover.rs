@@ -28,10 +28,15 @@ pub fn write(stage: &Stage, aws: &Aws) -> Result<Vec<(String, String)>> {
         ("mongodb/endpoint", stage.mongodb.endpoint.clone()),
         ("redis/endpoint", stage.redis.endpoint.clone()),
         ("email/sender", SENDER.to_owned()),
-        ("email/identity", SENDER_ADDRESS.to_owned()),
+        ("email/address", SENDER_ADDRESS.to_owned()),
         ("google/issuer", stage.openid_issuer()),
         ("google/jwks-url", stage.openid_jwks_url()),
         ("google/client-id", GOOGLE_CLIENT_ID.to_owned()),
+        // The stage has no network. CloudFormation looks these up all the same.
+        ("network/subnet-1", "none".to_owned()),
+        ("network/subnet-2", "none".to_owned()),
+        ("network/subnet-3", "none".to_owned()),
+        ("network/security-group", "none".to_owned()),
     ];
     // The authorizer starts with this one; the other secrets are read when they are needed.
     let mut read = vec![(revocation, url)];
