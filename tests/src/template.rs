@@ -129,7 +129,7 @@ impl Template {
     pub fn alarms(&self) -> Result<BTreeMap<String, Alarm>, Drift> {
         let computed = self.computed_alarms();
         self.resources("AWS::CloudWatch::Alarm")
-            .filter(|(id, _)| !computed.contains(id))
+            .filter(|(id, _)| !computed.contains_key(id))
             .map(|(id, resource)| {
                 let alarm = alarm(resource).map_err(|drift| format!("{id}: {drift}"))?;
                 Ok((id.to_owned(), alarm))
@@ -137,11 +137,12 @@ impl Template {
             .collect()
     }
 
-    /// The alarms that compute with metrics.
+    /// The alarms that compute with metrics, each with what it tells.
     #[must_use]
-    pub fn computed_alarms(&self) -> Vec<&str> {
+    pub fn computed_alarms(&self) -> BTreeMap<&str, String> {
         let alarms = self.resources("AWS::CloudWatch::Alarm");
-        alarms.filter(|(_, alarm)| alarm["Properties"].get("Metrics").is_some()).map(|(id, _)| id).collect()
+        let computed = alarms.filter(|(_, alarm)| alarm["Properties"].get("Metrics").is_some());
+        computed.map(|(id, alarm)| (id, text(&alarm["Properties"]["AlarmActions"]))).collect()
     }
 
     /// The parameters that name a parameter of SSM, each with the name that it has on the local stage.
@@ -282,6 +283,9 @@ impl Template {
     }
 }
 
+/// What every alarm tells.
+pub const TELLS: &str = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
+
 /// What an alarm watches, as the template writes it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Alarm {
@@ -318,8 +322,7 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
     )?;
     expect("Period", &text(&properties["Period"]), "60")?;
     expect("ComparisonOperator", &text(&properties["ComparisonOperator"]), "GreaterThanThreshold")?;
-    let told = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
-    expect("AlarmActions", &text(&properties["AlarmActions"]), told)?;
+    expect("AlarmActions", &text(&properties["AlarmActions"]), TELLS)?;
     let dimensions = properties["Dimensions"].as_sequence().map(Vec::as_slice).unwrap_or_default();
     let [dimension] = dimensions else { return Err("not exactly one dimension".into()) };
     Ok(Alarm {

@@ -424,7 +424,8 @@ fn the_stores_are_protected_once_they_are_there_and_cloudformation_is_handed_its
     command.args(["deploy", "stores", "--env", "staging", "--dry-run"]).env("AWS_CLOUDFORMATION_ROLE_ARN", "arn:role");
     let said = Deployment::of(&command.output().unwrap());
     assert!(said.succeeded, "{said:#?}");
-    let [sam, protect] = said.results.lines().collect::<Vec<_>>()[..] else { panic!("{said:#?}") };
+    let [doctor, sam, protect] = said.results.lines().collect::<Vec<_>>()[..] else { panic!("{said:#?}") };
+    assert!(doctor.ends_with("doctor.py staging"), "{said:#?}");
     assert!(sam.starts_with("sam deploy --config-file samconfig.toml --config-env staging-stores"), "{said:#?}");
     assert!(sam.ends_with(" --role-arn arn:role"), "{said:#?}");
     assert!(protect.ends_with("protect.py staging"), "{said:#?}");

@@ -190,6 +190,9 @@ fn resources(value: &Value) -> Vec<String> {
 
 /// Whether a pattern of IAM's, with `*` and `?`, matches.
 fn matches(pattern: &str, text: &str) -> bool {
+    if !pattern.contains(['*', '?']) {
+        return pattern == text;
+    }
     match (pattern.chars().next(), text.chars().next()) {
         (None, None) => true,
         (Some('*'), _) => {

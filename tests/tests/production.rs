@@ -164,6 +164,52 @@ fn every_environment_is_handed_its_own_stores() {
     }
 }
 
+/// A new account may have 10 concurrent executions. That is said before anything is created.
+#[test]
+fn an_account_that_is_too_small_is_told_so_before_anything_is_created() {
+    let looked_at = |concurrency: u64, unreserved: u64, verified: &'static str, is_there: bool| {
+        let aws = HttpServer::start(move |asked| {
+            let found = |body: Value| Answer { status: "200 OK", headers: &[], body: body.to_string().into_bytes() };
+            let missing = |code: &'static [(&'static str, &'static str)]| Answer {
+                status: "404 Not Found",
+                headers: code,
+                body: b"{}".to_vec(),
+            };
+            match asked.path.as_str() {
+                "/2016-08-19/account-settings" => found(json!({ "AccountLimit": {
+                    "ConcurrentExecutions": concurrency, "UnreservedConcurrentExecutions": unreserved,
+                } })),
+                "/v2/email/account" => found(json!({ "ProductionAccessEnabled": false })),
+                path if path.ends_with("/functions/souk-prod-health") && is_there => found(json!({})),
+                path if path.ends_with("/functions/souk-prod-health") => {
+                    missing(&[("x-amzn-ErrorType", "ResourceNotFoundException")])
+                }
+                path if path.replace("%40", "@") == format!("/v2/email/identities/{verified}") => {
+                    found(json!({ "VerifiedForSendingStatus": true }))
+                }
+                _ => missing(&[("x-amzn-ErrorType", "NotFoundException")]),
+            }
+        });
+        let mut script = Command::new(repository().join(".local/tools/bin/python"));
+        script.arg(repository().join("infra/delivery/doctor.py")).arg("prod").current_dir(repository());
+        script.envs([("AWS_ENDPOINT_URL", aws.url.as_str()), ("AWS_REGION", "eu-central-1")]);
+        script.envs([("AWS_ACCESS_KEY_ID", "TEST"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+        let output = script.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (succeeded, said) = looked_at(1_000, 1_000, "souk.example", false);
+    assert!(succeeded && said.contains("sandbox"), "{said}");
+    let (succeeded, said) = looked_at(10, 10, "no-reply@souk.example", false);
+    let needed = reserved(&parameters_of("prod"));
+    let expected = format!("reserve {needed} concurrent executions, and 0 of the account's 10 are left");
+    assert!(!succeeded && said.contains(&expected), "{said}");
+    let (succeeded, said) = looked_at(1_000, 1_000, "another.example", false);
+    assert!(!succeeded && said.contains("SES has verified neither no-reply@souk.example nor its domain"), "{said}");
+    let (succeeded, said) = looked_at(1_000, 100, "another.example", true);
+    assert!(succeeded && said.contains("is there already"), "{said}");
+}
+
 /// Not by the template: see there. `cargo xtask deploy stores` runs this when the stack is there (`delivery.rs`).
 #[test]
 fn both_databases_are_protected_by_their_script_and_can_be_unprotected() {

@@ -80,6 +80,10 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
         }
         ensure_signing_key(workspace, &tools, release)?;
     }
+    if release.stack == Stack::Stores {
+        let mut doctor = script(workspace, &tools, "doctor.py");
+        release.run("the account", doctor.arg(&release.environment).current_dir(&workspace.root))?;
+    }
     let mut sam = sam_deploy(workspace, &tools, release, &section);
     if !release.dry_run {
         tools.keep_sam_quiet(&mut sam)?;
