@@ -1,38 +1,52 @@
-//! The clock and the randomness: handed in, never taken from the process, so that a test decides both.
+//! The clock and the randomness: handed in, never taken from the process, so that a test sets the clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-/// Tells the time.
-pub trait Clock: Send + Sync {
-    fn now(&self) -> OffsetDateTime;
-}
-
-/// Fills a buffer with unpredictable bytes.
-pub trait Entropy: Send + Sync {
-    fn fill(&self, buffer: &mut [u8]);
-}
-
-/// What a function may know of the world outside its request and its stores.
+/// What a function may know of the world outside its request and its stores. Clones have the same clock.
 #[derive(Clone)]
 pub struct Ambient {
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    clock: Clock,
+    random: SystemRandom,
+}
+
+#[derive(Clone)]
+enum Clock {
+    System,
+    /// Stands still until it is moved.
+    Set(Arc<Mutex<OffsetDateTime>>),
 }
 
 impl Ambient {
-    /// The system's clock and the operating system's random generator.
+    /// The system's clock, and the operating system's random generator.
     #[must_use]
     pub fn system() -> Self {
-        Self::new(Arc::new(SystemClock), Arc::new(SystemRandom::new()))
+        Self::with(Clock::System)
     }
 
+    /// A test's clock, and the operating system's random generator. The clock stands still at `now` until
+    /// [`Self::advance`] moves it.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { clock, entropy }
+    pub fn at(now: OffsetDateTime) -> Self {
+        Self::with(Clock::Set(Arc::new(Mutex::new(now))))
+    }
+
+    fn with(clock: Clock) -> Self {
+        Self { clock, random: SystemRandom::new() }
+    }
+
+    /// Moves the clock of this value and its clones ahead.
+    ///
+    /// # Panics
+    /// When the clock is the system's, or the time is beyond what can be written (the year 9999).
+    pub fn advance(&self, by: Duration) {
+        match &self.clock {
+            Clock::System => panic!("the system's clock cannot be moved"),
+            Clock::Set(now) => *lock(now) += by,
+        }
     }
 
     /// The time in UTC, to the microsecond: what every store can hold, so that a value read back equals the value written.
@@ -50,11 +64,14 @@ impl Ambient {
             .into_uuid()
     }
 
-    /// `N` random bytes.
+    /// `N` unpredictable bytes.
+    ///
+    /// # Panics
+    /// When the operating system has no random generator.
     #[must_use]
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
-        self.entropy.fill(&mut bytes);
+        self.random.fill(&mut bytes).expect("the operating system has a random generator");
         bytes
     }
 
@@ -78,24 +95,36 @@ impl Ambient {
     }
 }
 
-struct SystemClock;
-
-impl Clock for SystemClock {
+impl Clock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
     fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc()
+        match self {
+            Self::System => OffsetDateTime::now_utc(),
+            Self::Set(now) => *lock(now),
+        }
     }
 }
 
-impl Entropy for SystemRandom {
-    fn fill(&self, buffer: &mut [u8]) {
-        SecureRandom::fill(self, buffer).expect("the operating system has a random generator");
-    }
+fn lock(now: &Mutex<OffsetDateTime>) -> MutexGuard<'_, OffsetDateTime> {
+    now.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_stands_still_until_it_is_moved_and_is_the_same_for_clones() {
+        let start = OffsetDateTime::UNIX_EPOCH + Duration::days(20_000);
+        let ambient = Ambient::at(start + Duration::nanoseconds(999));
+        let clone = ambient.clone();
+        assert_eq!(ambient.now(), start, "to the microsecond");
+        ambient.advance(Duration::minutes(10));
+        assert_eq!([ambient.now(), clone.now()], [start + Duration::minutes(10); 2]);
+        let (seconds, _) = clone.id().get_timestamp().unwrap().to_unix();
+        assert_eq!(seconds, clone.now().unix_timestamp().unsigned_abs(), "ids have their time from it");
+        assert!(Ambient::system().now() > start, "the system's goes its own way");
+    }
 
     #[test]
     fn ids_sort_by_time_and_differ() {

@@ -15,7 +15,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// What AWS clients are made from.
+    /// The configuration of AWS clients.
     pub async fn config(&self) -> &SdkConfig {
         self.config.get_or_init(load).await
     }

@@ -1,27 +1,32 @@
-//! The functions that no client calls: the authorizer, queue consumers and tasks.
+//! The functions without a client: the authorizer, queue consumers and tasks.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    auth::{Callers, MacKey},
-    consumer, function, lambda,
-    lambda::Deployment,
-    mail::Ses,
-    queue::{EmailQueue, NotificationQueue, Queue, ReportQueue},
+    auth::Authenticator,
+    consumer, function,
+    lambda::{self, Deployment},
+    mac::MacKey,
+    mail::{EmailQueue, Ses},
+    messaging::{Queue, Topic},
+    notification::NotificationQueue,
+    order::{OrderCancelled, OrderPlaced, OrderReturned, OrderStatusChanged},
+    report::ReportQueue,
     store::{Mongodb, Mysql, MysqlAdmin, Redis, outbox::Waiting},
     task,
 };
 
-/// Decides for API Gateway whether a request may go on.
+/// Authorises requests for API Gateway.
 pub struct Authorizer;
 
-function!(Authorizer = "authorizer" lambda::Authorizer { callers: Callers });
+function!(Authorizer = "authorizer" lambda::Authorizer { authenticator: Authenticator });
 
 consumer! {
     /// Sends the mails of the email queue.
     OnEmail = "on-email" {
         queue: EmailQueue,
+        subscribes: [OrderPlaced, OrderCancelled, OrderReturned],
         batch_size: 10,
         concurrency: 4,
         needs: { mysql: Mysql, mongodb: Mongodb, redis: Redis, mac: MacKey, ses: Ses },
@@ -29,16 +34,17 @@ consumer! {
 }
 
 consumer! {
-    /// Keeps what users are told inside the application.
+    /// Stores the notifications of the notification queue.
     OnNotification = "on-notification" {
         queue: NotificationQueue,
+        subscribes: [OrderPlaced, OrderStatusChanged, OrderCancelled, OrderReturned],
         batch_size: 10,
         needs: { mongodb: Mongodb },
     }
 }
 
 consumer! {
-    /// Makes the reports that were asked for.
+    /// Computes the reports of the report queue.
     OnReport = "on-report" {
         queue: ReportQueue,
         batch_size: 1,
@@ -47,13 +53,15 @@ consumer! {
 }
 
 task! {
-    /// Sends what was committed to an outbox and did not leave at once. Runs every minute, and whenever an operator asks.
+    /// Transactional outbox: sends committed messages that are not sent yet. Runs every minute, and on an operator's
+    /// demand.
     OutboxRelay = "outbox-relay" {
         event: RelayEvent,
         output: RelayOutput,
         needs: {
             mysql: Mysql,
             mongodb: Mongodb,
+            events: Topic,
             email: Queue<EmailQueue>,
             notification: Queue<NotificationQueue>,
             report: Queue<ReportQueue>,
@@ -61,24 +69,24 @@ task! {
     }
 }
 
-/// What the relay is invoked with. The schedule says nothing of this, and has it send what is due.
+/// The relay's event. The schedule's event has no command; the relay then sends what is due.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RelayEvent {
     #[serde(default)]
     pub outbox: Option<OutboxCommand>,
 }
 
-/// What an operator asks of the outboxes; the relay is where the stores can be reached from.
+/// An operator's command to the outboxes; the relay is the function that reaches both stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OutboxCommand {
-    /// Says what waits, and sends nothing.
+    /// Lists unsent messages, and sends nothing.
     List,
-    /// Makes all that waits due, or the message with this id, were it sent before; then sends what is due.
+    /// Makes all unsent messages due, or the message with this id even if it was sent before; then sends what is due.
     Replay { id: Option<Uuid> },
 }
 
-/// What the relay returns.
+/// The relay's output.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum RelayOutput {
@@ -86,7 +94,7 @@ pub enum RelayOutput {
     Relayed(Relayed),
 }
 
-/// What one run of the relay did.
+/// The result of one run of the relay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relayed {
     /// How many messages [`OutboxCommand::Replay`] made due.
@@ -95,17 +103,18 @@ pub struct Relayed {
     pub failed: usize,
 }
 
-/// A message that was committed and not sent yet.
+/// A committed message that is not sent yet.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct WaitingMessage {
-    /// Which store has it.
+    /// The store of the message.
     pub store: String,
     #[serde(flatten)]
     pub message: Waiting,
 }
 
 task! {
-    /// Brings the databases to the shape that this release expects. Runs at every deployment, before the functions that need it.
+    /// Migrates the databases to the schema of this release. Runs at every deployment, before the functions that need
+    /// it.
     Migrate = "migrate" {
         event: Deployment,
         output: Migrated,

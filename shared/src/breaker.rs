@@ -1,16 +1,16 @@
-//! A circuit breaker: whoever keeps failing is left alone for a while, so that nobody waits for it in vain.
+//! Circuit breaker: after repeated failures calls fail fast for a while, and no request waits in vain.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// This many failures in a row open the breaker.
-pub const FAILURES: u32 = 3;
-/// How long an open breaker answers for what it guards.
-const OPEN_FOR: Duration = Duration::from_secs(5);
+/// This many consecutive failures open the breaker.
+pub const FAILURE_THRESHOLD: u32 = 3;
+/// Cool-down: how long an open breaker fails fast.
+const COOLDOWN: Duration = Duration::from_secs(5);
 
-/// Closed; open for a while after some failures in a row; then closed again for one try.
+/// Closed; open during the cool-down after consecutive failures; then half-open, where one more failure opens it again.
 #[derive(Default)]
 pub struct Breaker(Mutex<State>);
 
@@ -21,7 +21,7 @@ struct State {
 }
 
 impl Breaker {
-    /// Whether it is not worth trying.
+    /// Whether a call fails fast now.
     #[must_use]
     pub fn is_open(&self, now: Instant) -> bool {
         self.state().open_until.is_some_and(|until| now < until)
@@ -30,8 +30,8 @@ impl Breaker {
     pub fn failed(&self, now: Instant) {
         let mut state = self.state();
         state.failures += 1;
-        if state.failures >= FAILURES {
-            state.open_until = Some(now + OPEN_FOR);
+        if state.failures >= FAILURE_THRESHOLD {
+            state.open_until = Some(now + COOLDOWN);
         }
     }
 
@@ -51,12 +51,12 @@ mod tests {
     #[test]
     fn the_breaker_opens_after_failures_and_closes_with_time() {
         let (breaker, start) = (Breaker::default(), Instant::now());
-        for _ in 0..FAILURES {
+        for _ in 0..FAILURE_THRESHOLD {
             assert!(!breaker.is_open(start));
             breaker.failed(start);
         }
         assert!(breaker.is_open(start));
-        let later = start + OPEN_FOR;
+        let later = start + COOLDOWN;
         assert!(!breaker.is_open(later));
         breaker.failed(later);
         assert!(breaker.is_open(later), "one failure is enough to open it again");

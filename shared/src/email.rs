@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// The longest address that can be delivered to (RFC 5321, 4.5.3.1).
 const MAX_LENGTH: usize = 254;
 
-/// An e-mail address, as its owner writes it. Its `Debug` form hides it: logs hold no addresses.
+/// An e-mail address, in its owner's spelling. `Debug` redacts it: logs hold no addresses.
 #[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, format = "email", max_length = 254)]
@@ -20,7 +20,7 @@ impl EmailAddress {
         &self.0
     }
 
-    /// What two spellings of one address have in common: the key of the unique index.
+    /// The normalised address, the same for all its spellings: the key of the unique index.
     #[must_use]
     pub fn key(&self) -> String {
         self.0.to_lowercase()

@@ -1,6 +1,6 @@
 //! Errors, and the one place where they become replies: problem+json (RFC 9457).
 //!
-//! What a client may learn is in [`Problem`]; what went wrong inside is the `cause`, which is logged and never sent.
+//! [`Problem`] is the client's view of an error; the `cause` is logged and never sent.
 
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
@@ -10,7 +10,7 @@ type Cause = Box<dyn Error + Send + Sync>;
 
 macro_rules! problems {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:literal $slug:literal $title:literal,)+) => {
-        /// Every kind of error that a client can be told of. The `type` of each is stable: clients may branch on it.
+        /// Every kind of error in a reply. The `type` of each is stable: clients may branch on it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Problem { $($(#[doc = $doc])+ $name,)+ }
 
@@ -39,70 +39,72 @@ macro_rules! problems {
 }
 
 problems! {
-    /// The request cannot be read: broken JSON, an id that is none, bytes that are not UTF-8.
+    /// The request cannot be parsed: malformed JSON, an invalid id, bytes that are not UTF-8.
     MalformedRequest = 400 "malformed-request" "The request cannot be read",
-    /// The endpoint asks for an `Idempotency-Key` header.
+    /// The endpoint requires an `Idempotency-Key` header.
     MissingIdempotencyKey = 400 "missing-idempotency-key" "An Idempotency-Key header is required",
     /// The code from the mail is unknown, expired, or was used before.
     InvalidCode = 400 "invalid-code" "The code is not valid",
-    /// The cursor is not one of this list's, or of a list with other filters.
+    /// The cursor was changed, or belongs to another endpoint or other filters.
     InvalidCursor = 400 "invalid-cursor" "The cursor is not valid",
-    /// No valid access token came with the request.
+    /// The request has no valid access token.
     Unauthenticated = 401 "unauthenticated" "A valid access token is required",
-    /// The login's credentials do not match; which of them, is not said.
+    /// The credentials of the login do not match. Which of them, is not revealed.
     InvalidCredentials = 401 "invalid-credentials" "The credentials are not valid",
     /// The refresh token is unknown, expired, revoked, or was used before.
     InvalidRefreshToken = 401 "invalid-refresh-token" "The refresh token is not valid",
-    /// The caller is known, and may not do this.
+    /// The caller is authenticated, but may not do this.
     Forbidden = 403 "forbidden" "You may not do this",
-    /// There is no such thing, or not for this caller.
+    /// The resource does not exist, or not for this caller.
     NotFound = 404 "not-found" "Not found",
-    /// The function at this URL answers to another method; `Allow` says which.
+    /// The function URL takes another method; `Allow` names it.
     MethodNotAllowed = 405 "method-not-allowed" "Another method is required",
-    /// The reply comes in none of the media types that `Accept` names.
+    /// `Accept` names none of the endpoint's media types.
     NotAcceptable = 406 "not-acceptable" "Not in a form that you accept",
     /// A product with this SKU exists.
     SkuTaken = 409 "sku-taken" "The SKU is taken",
-    /// At least one product has fewer units than were ordered. Nothing was changed.
+    /// At least one product has fewer units than the request takes. Nothing was changed.
     OutOfStock = 409 "out-of-stock" "Not enough in stock",
+    /// The order comes to more than the client expects. Nothing was changed.
+    PriceChanged = 409 "price-changed" "The price has changed",
     /// The order has another status by now, from which it cannot get there. Nothing was changed.
     InvalidTransition = 409 "invalid-transition" "The order cannot become that",
-    /// Somebody else has this e-mail address.
+    /// Another user has this e-mail address.
     EmailTaken = 409 "email-taken" "The e-mail address is taken",
-    /// There has to be an admin, and this is the last one.
+    /// At least one active admin has to remain.
     LastAdmin = 409 "last-admin" "There has to be an admin",
-    /// A request with the same idempotency key is being worked on.
+    /// A request with the same idempotency key is in progress.
     RequestInProgress = 409 "request-in-progress" "The same request is in progress",
-    /// It was changed since the version that `If-Match` names.
+    /// Optimistic locking: the resource was changed since the version in `If-Match`.
     PreconditionFailed = 412 "precondition-failed" "It was changed in the meantime",
     /// The body is over 1 MiB.
     PayloadTooLarge = 413 "payload-too-large" "The body is too large",
     /// The body is not `application/json`.
     UnsupportedMediaType = 415 "unsupported-media-type" "The body must be application/json",
-    /// The request reads well, but a value is not allowed; `errors` says which.
+    /// The request is well-formed, but a value is not allowed; `errors` has the details.
     ValidationFailed = 422 "validation-failed" "A value is not allowed",
     /// The idempotency key was used for another payload.
     IdempotencyKeyReused = 422 "idempotency-key-reused" "The idempotency key belongs to another request",
-    /// The endpoint asks for an `If-Match` header.
+    /// The endpoint requires an `If-Match` header.
     PreconditionRequired = 428 "precondition-required" "An If-Match header is required",
-    /// Too many requests of this account, or from this address. `RateLimit` says how many there may be.
+    /// The rate limit of this account or this address is exceeded; `RateLimit` has the quota.
     TooManyRequests = 429 "too-many-requests" "Too many requests",
-    /// A defect on our side.
+    /// A defect of the server.
     Internal = 500 "internal" "Something went wrong",
-    /// A store or a queue does not answer; worth repeating after `Retry-After`.
+    /// A store or a queue does not answer; a retry after `Retry-After` may succeed.
     Unavailable = 503 "unavailable" "Temporarily unavailable",
 }
 
-/// One field that is not allowed.
+/// An invalid field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
-    /// Where, as a path into the body: `lines[0].quantity`.
+    /// Path into the body: `lines[0].quantity`.
     pub field: String,
-    /// What is wrong with it.
+    /// Why the value is invalid.
     pub detail: String,
 }
 
-/// An error on its way to becoming a reply.
+/// An error with its problem, its cause and the headers of its reply.
 #[derive(Debug)]
 pub struct ApiError(Box<Inner>);
 
@@ -114,6 +116,7 @@ struct Inner {
     retry_after: Option<Duration>,
     headers: Vec<(&'static str, String)>,
     cause: Option<Cause>,
+    is_contention: bool,
 }
 
 impl From<Problem> for ApiError {
@@ -126,6 +129,7 @@ impl From<Problem> for ApiError {
             retry_after,
             headers: Vec::new(),
             cause: None,
+            is_contention: false,
         }))
     }
 }
@@ -138,12 +142,12 @@ impl ApiError {
         error
     }
 
-    /// One field is not allowed.
+    /// One field is invalid.
     pub fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::fields(vec![FieldError { field: field.into(), detail: detail.into() }])
     }
 
-    /// Some fields are not allowed.
+    /// Some fields are invalid.
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let mut error = Self::from(Problem::ValidationFailed);
@@ -151,18 +155,31 @@ impl ApiError {
         error
     }
 
-    /// A defect: the cause is logged, the client learns nothing of it.
+    /// A defect: the cause is logged, and the client sees none of it.
     pub fn internal(cause: impl Into<Cause>) -> Self {
         let mut error = Self::from(Problem::Internal);
         error.0.cause = Some(cause.into());
         error
     }
 
-    /// Something we depend on does not answer.
+    /// A dependency does not answer.
     pub fn unavailable(cause: impl Into<Cause>) -> Self {
         let mut error = Self::from(Problem::Unavailable);
         error.0.cause = Some(cause.into());
         error
+    }
+
+    /// A deadlock: the same transaction may succeed at once.
+    pub fn contended(cause: impl Into<Cause>) -> Self {
+        let mut error = Self::unavailable(cause);
+        error.0.is_contention = true;
+        error
+    }
+
+    /// Whether the same transaction may succeed at once.
+    #[must_use]
+    pub fn is_contention(&self) -> bool {
+        self.0.is_contention
     }
 
     /// The same error with a header for its reply. `name` is in lower case.
@@ -172,7 +189,7 @@ impl ApiError {
         self
     }
 
-    /// The same error with a time to wait before trying again.
+    /// The same error with a time to wait before a retry.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
@@ -184,7 +201,7 @@ impl ApiError {
         self.0.problem
     }
 
-    /// What to wait before trying again.
+    /// The time to wait before a retry.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -196,7 +213,7 @@ impl ApiError {
         &self.0.headers
     }
 
-    /// The cause with all it was caused by, for the log.
+    /// The cause with its whole chain, for the log.
     #[must_use]
     pub fn cause(&self) -> Option<String> {
         self.0.cause.as_ref().map(|cause| chain(cause.as_ref()))
@@ -224,7 +241,7 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and its chain of causes, in one line.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -246,20 +263,20 @@ pub fn chain(error: &dyn Error) -> String {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Problem)]
 pub struct ProblemDocument<'a> {
-    /// What happened, as a URN that never changes.
+    /// The kind of problem, as a stable URN.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The same as a short phrase.
+    /// The kind of problem, as a short phrase.
     title: &'static str,
     /// The HTTP status code.
     status: u16,
-    /// More about this occurrence.
+    /// Details of this occurrence.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
-    /// The fields that are not allowed.
+    /// The invalid fields.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldError],
-    /// Names this request in our logs.
+    /// The request's id in the logs.
     request_id: &'a str,
 }
 

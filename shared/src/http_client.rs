@@ -1,4 +1,4 @@
-//! Calls of other servers over HTTP, with the client that the AWS clients use: rustls with ring.
+//! HTTP client for servers other than AWS, on the connector of the AWS clients: rustls with ring.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::boxed;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest reply that is read.
-const MAX_REPLY: usize = 1024 * 1024;
+const MAX_REPLY_BYTES: usize = 1024 * 1024;
 
-/// The server did not answer, or not with success.
+/// The server did not answer, or not with a success.
 #[derive(Debug, thiserror::Error)]
 #[error("{method} {host}: {reason}")]
 pub struct HttpError {
@@ -34,23 +34,23 @@ pub struct HttpReply {
     pub cache_control: Option<String>,
 }
 
-/// A client that keeps its connections.
+/// A client that reuses its connections.
 #[derive(Clone)]
 pub struct HttpClient {
     connector: SharedHttpConnector,
-    /// For a whole exchange.
+    /// Timeout of a whole exchange.
     timeout: Duration,
 }
 
-/// Fetches what is there.
+/// Sends a `GET` request.
 ///
 /// # Errors
-/// When there is no success within the time.
+/// When there is no successful reply within the timeout.
 pub async fn get(url: &str, timeout: Duration) -> Result<HttpReply, HttpError> {
     HttpClient::new(timeout).send("GET", url, &[], SdkBody::empty()).await
 }
 
-/// Puts something there.
+/// Sends a `PUT` request.
 ///
 /// # Errors
 /// As [`get`].
@@ -96,7 +96,7 @@ impl HttpClient {
             let cache_control = response.headers().get("cache-control").map(str::to_owned);
             let body = aws_smithy_types::byte_stream::ByteStream::new(response.into_body());
             let body = body.collect().await.map_err(|error| failed(error.to_string()))?.into_bytes();
-            if body.len() > MAX_REPLY {
+            if body.len() > MAX_REPLY_BYTES {
                 return Err(failed("the reply is too long".into()));
             }
             Ok(HttpReply { body: body.to_vec(), cache_control })

@@ -6,7 +6,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The most that a price or a total may be, in minor units: exact in every JSON parser, whichever number type it uses.
+/// The most that a price or a total may be, in minor units: exact in every JSON parser, whatever its number type.
 pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
 
 /// An amount of money.
@@ -15,19 +15,20 @@ pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
 pub struct Money {
     /// In the currency's minor unit: 1999 is 19.99 EUR.
     #[garde(range(max = MAX_AMOUNT))]
+    #[schema(maximum = 9_007_199_254_740_991_u64)]
     pub amount: u64,
     #[garde(skip)]
     pub currency: Currency,
 }
 
 impl Money {
-    /// The price of `quantity` pieces, or nothing where that is more than [`MAX_AMOUNT`].
+    /// The price of `quantity` pieces; `None` above [`MAX_AMOUNT`].
     #[must_use]
     pub fn times(self, quantity: u32) -> Option<Self> {
         self.amount.checked_mul(quantity.into()).and_then(|amount| self.with(amount))
     }
 
-    /// The sum, or nothing where the currencies differ or it is more than [`MAX_AMOUNT`].
+    /// The sum; `None` for different currencies or above [`MAX_AMOUNT`].
     #[must_use]
     pub fn plus(self, other: Self) -> Option<Self> {
         if self.currency != other.currency {

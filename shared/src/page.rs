@@ -1,6 +1,6 @@
-//! Lists in pages, by keyset: a cursor says where the last page ended, not how many rows to skip.
+//! Keyset pagination: a cursor holds the position where the last page ended, not a number of rows to skip.
 //!
-//! A cursor is opaque and sealed: one that was changed, comes from another list, or from the same list with other filters, is refused.
+//! A cursor is opaque and sealed with a MAC: a changed one, or one of another endpoint or other filters, is refused.
 
 use std::borrow::Cow;
 
@@ -15,21 +15,21 @@ use utoipa::{
 };
 
 use crate::{
-    auth::MacKey,
     error::{ApiError, Problem},
+    mac::MacKey,
 };
 
 /// The most items of a page.
 pub const MAX_LIMIT: u32 = 100;
-/// How many items a page has if the client does not say.
+/// The default number of items of a page.
 #[must_use]
 pub const fn default_limit() -> u32 {
     20
 }
 
 const PURPOSE: &str = "cursor";
-/// Bytes of the tag that a cursor begins with.
-const TAG: usize = 32;
+/// Bytes of the tag at the start of a cursor.
+const TAG_LENGTH: usize = 32;
 
 /// One page of a list.
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// By hand: the derived schema has the same name for pages of whatever.
+/// By hand: the derived schema would have one name for the pages of all types.
 impl<T: ToSchema> PartialSchema for Page<T> {
     fn schema() -> RefOr<Schema> {
         let next = ObjectBuilder::new()
@@ -67,10 +67,11 @@ impl<T: ToSchema> ToSchema for Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Makes a page of up to `limit` items out of one more, if there was one. `position` says where an item stands in the list.
+    /// A page of up to `limit` items, from up to one item more, which tells whether another page follows. `position` is
+    /// an item's place in the list.
     ///
     /// # Errors
-    /// When the key cannot be had.
+    /// When the key is not available.
     pub async fn new<P: Serialize>(
         mut items: Vec<T>,
         limit: u32,
@@ -88,24 +89,24 @@ impl<T> Page<T> {
         Ok(Self { items, next })
     }
 
-    /// The page with each item turned into something else.
+    /// The page with each item converted.
     #[must_use]
     pub fn map<U>(self, turn: impl Fn(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(turn).collect(), next: self.next }
     }
 }
 
-/// A cursor of a list, which is named by its endpoint and its filters.
+/// Seals a position into a cursor. `list` names the endpoint and its filters.
 async fn seal(mac: &MacKey, list: &str, position: &impl Serialize) -> Result<String, ApiError> {
     let position = serde_json::to_vec(position).map_err(ApiError::internal)?;
     let tag = mac.tag(PURPOSE, &[list.as_bytes(), &position]).await?;
     Ok(BASE64URL.encode([tag, position].concat()))
 }
 
-/// The position that a cursor of this list says; none without a cursor.
+/// The position in a cursor; `None` without a cursor.
 ///
 /// # Errors
-/// [`Problem::InvalidCursor`] for one that is not; when the key cannot be had.
+/// [`Problem::InvalidCursor`] for a changed cursor or one of another list; when the key is not available.
 pub async fn position<P: DeserializeOwned>(
     mac: &MacKey,
     list: &str,
@@ -113,7 +114,7 @@ pub async fn position<P: DeserializeOwned>(
 ) -> Result<Option<P>, ApiError> {
     let Some(cursor) = cursor else { return Ok(None) };
     let bytes = BASE64URL.decode(cursor).map_err(|_| Problem::InvalidCursor)?;
-    let (tag, position) = bytes.split_at_checked(TAG).ok_or(Problem::InvalidCursor)?;
+    let (tag, position) = bytes.split_at_checked(TAG_LENGTH).ok_or(Problem::InvalidCursor)?;
     if !mac.verify(PURPOSE, &[list.as_bytes(), position], tag).await? {
         return Err(Problem::InvalidCursor.into());
     }

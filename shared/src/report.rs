@@ -1,8 +1,9 @@
-//! The sales report: what was sold in a span of time.
+//! The sales report: the sales of a period.
 //!
-//! Orders come in chunks, of whichever size and in whichever order; what is kept of them grows with the number of days and products,
-//! not of orders. A chunk is added up on all cores, and comes to the same sums on one.
+//! Orders come in chunks of any size, in any order. Memory grows with the number of days and products, not of orders. A
+//! chunk is summed on all cores, with the same result as on one.
 
+use crate::{for_each_order_status, messaging::QueueContract};
 use std::collections::{BTreeMap, HashMap};
 
 use rayon::prelude::*;
@@ -13,29 +14,40 @@ use uuid::Uuid;
 
 use crate::{
     money::{Currency, Money},
-    store::orders::Status,
+    order::Status,
 };
 
-/// How many products of a currency a report names.
+/// How many products a report lists per currency.
 const TOP_PRODUCTS: usize = 20;
-/// How many rows one thread adds up at a time.
-const SLICE: usize = 1024;
+/// Rows per parallel task.
+const ROWS_PER_TASK: usize = 1024;
 
 time::serde::format_description!(day, Date, "[year]-[month]-[day]");
 
-/// Somebody asked for a report: the message of its queue. Which, is in the report's row.
+/// Reports to compute; consumed by `on-report`.
+pub struct ReportQueue;
+
+impl QueueContract for ReportQueue {
+    const NAME: &'static str = "report";
+    const URL: &'static str = "SOUK_REPORT_QUEUE_URL";
+    const DEAD_LETTER_URL: &'static str = "SOUK_REPORT_DEAD_LETTER_QUEUE_URL";
+    type Command = ReportRequested;
+    type Message = ReportRequested;
+}
+
+/// A requested report: the message of its queue. The report's row has the period.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportRequested {
     pub report_id: Uuid,
 }
 
-/// An order, as far as a report looks at it.
+/// An order, reduced to what a report needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Sale {
     pub status: Status,
     pub total: Money,
-    /// When it was placed, in UTC.
+    /// The day it was placed, in UTC.
     pub day: Date,
 }
 
@@ -47,50 +59,61 @@ pub struct SoldItem {
     pub unit_price: Money,
 }
 
-/// Some of the orders, and their items.
+/// A part of the orders, with their items.
 #[derive(Clone, Debug, Default)]
 pub struct Chunk {
     pub sales: Vec<Sale>,
     pub items: Vec<SoldItem>,
 }
 
-/// What was sold. Money and units are those of the orders that were not cancelled.
+/// A sales report. Amounts and units exclude cancelled orders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SalesReport {
-    /// How many orders there are, cancelled ones included.
+    /// The number of orders, cancelled ones included.
     pub orders: u64,
     pub statuses: StatusCounts,
-    /// One entry for each currency that something was sold in, sorted by its name.
+    /// One entry for each currency with sales, sorted by its code.
     pub currencies: Vec<CurrencySales>,
 }
 
-/// How many orders have which status.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct StatusCounts {
-    pub pending: u64,
-    pub confirmed: u64,
-    pub shipped: u64,
-    pub delivered: u64,
-    pub cancelled: u64,
-}
+macro_rules! status_counts {
+    ($($(#[doc = $doc:literal])+ $name:ident $field:ident $text:literal sold: $sold:literal, next: [$($next:ident),*];)+) => {
+        /// The number of orders by status.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        pub struct StatusCounts {
+            $(#[serde(rename = $text)] pub $field: u64,)+
+        }
 
-/// What was sold in one currency. Amounts are in its minor unit.
+        impl StatusCounts {
+            fn of(&mut self, status: Status) -> &mut u64 {
+                match status { $(Status::$name => &mut self.$field,)+ }
+            }
+
+            fn get(mut self, status: Status) -> u64 {
+                *self.of(status)
+            }
+        }
+    };
+}
+for_each_order_status!(status_counts);
+
+/// The sales in one currency. Amounts are in its minor unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CurrencySales {
     pub currency: Currency,
     pub orders: u64,
     pub total: u64,
-    /// The total by the number of orders, rounded down.
+    /// The total divided by the number of orders, rounded down.
     pub average_basket: u64,
-    /// Those on which something was sold, the earliest first.
+    /// Days with sales, the earliest first.
     pub days: Vec<DaySales>,
-    /// The 20 that came to the most money; of two that came to the same, the one with the lesser id first.
+    /// The 20 products with the highest totals; ties are ordered by id.
     pub top_products: Vec<ProductSales>,
 }
 
-/// What was sold on one day, in UTC.
+/// The sales of one day, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DaySales {
     #[serde(with = "day")]
@@ -100,7 +123,7 @@ pub struct DaySales {
     pub total: u64,
 }
 
-/// What was sold of one product.
+/// The sales of one product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductSales {
@@ -109,15 +132,15 @@ pub struct ProductSales {
     pub total: u64,
 }
 
-/// A sum is more than a report can say. No other attempt will change that.
+/// A sum exceeds what a report can hold. Permanent: a retry cannot help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sum is more than a report can say")]
 pub struct TooMuch;
 
-/// The sums so far. Merging them is commutative and associative, which is why it does not matter how orders are cut into chunks.
+/// Partial sums. Merging is commutative and associative, so the result does not depend on the chunks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    statuses: [u64; Status::ALL.len()],
+    statuses: StatusCounts,
     currencies: BTreeMap<Currency, CurrencySums>,
 }
 
@@ -148,13 +171,13 @@ impl Sum {
 }
 
 impl Sums {
-    /// Adds a chunk, on the threads of the present rayon pool. Keeps the calling thread waiting.
+    /// Adds a chunk, on the current rayon pool. Blocks the calling thread.
     ///
     /// # Errors
     /// [`TooMuch`] when a sum overflows.
     pub fn plus(self, chunk: &Chunk) -> Result<Self, TooMuch> {
-        let sales = || chunk.sales.par_chunks(SLICE).map(Self::of_sales).try_reduce(Self::default, Self::merge);
-        let items = || chunk.items.par_chunks(SLICE).map(Self::of_items).try_reduce(Self::default, Self::merge);
+        let sales = || chunk.sales.par_chunks(ROWS_PER_TASK).map(Self::of_sales).try_reduce(Self::default, Self::merge);
+        let items = || chunk.items.par_chunks(ROWS_PER_TASK).map(Self::of_items).try_reduce(Self::default, Self::merge);
         let (sales, items) = rayon::join(sales, items);
         self.merge(sales?)?.merge(items?)
     }
@@ -162,8 +185,8 @@ impl Sums {
     fn of_sales(sales: &[Sale]) -> Result<Self, TooMuch> {
         let mut sums = Self::default();
         for sale in sales {
-            sums.statuses[sale.status as usize] += 1;
-            if sale.status == Status::Cancelled {
+            *sums.statuses.of(sale.status) += 1;
+            if !sale.status.is_sold() {
                 continue;
             }
             let sum = Sum { count: 1, amount: sale.total.amount.into() };
@@ -186,8 +209,9 @@ impl Sums {
     }
 
     fn merge(mut self, other: Self) -> Result<Self, TooMuch> {
-        for (status, count) in self.statuses.iter_mut().zip(other.statuses) {
-            *status = status.checked_add(count).ok_or(TooMuch)?;
+        for status in Status::ALL {
+            let count = self.statuses.of(*status);
+            *count = count.checked_add(other.statuses.get(*status)).ok_or(TooMuch)?;
         }
         for (currency, sums) in other.currencies {
             let mine = self.currencies.entry(currency).or_default();
@@ -202,19 +226,15 @@ impl Sums {
         Ok(self)
     }
 
-    /// The report that the sums come to.
+    /// The report of these sums.
     ///
     /// # Errors
     /// [`TooMuch`] when an amount is more than 2⁶⁴ − 1 of the minor unit.
     pub fn report(self) -> Result<SalesReport, TooMuch> {
-        let [pending, confirmed, shipped, delivered, cancelled] = self.statuses;
-        let orders = self.statuses.into_iter().try_fold(0_u64, u64::checked_add).ok_or(TooMuch)?;
+        let counts = Status::ALL.iter().map(|status| self.statuses.get(*status));
+        let orders = counts.into_iter().try_fold(0_u64, u64::checked_add).ok_or(TooMuch)?;
         let currencies = self.currencies.into_iter().map(|(currency, sums)| sums.report(currency));
-        Ok(SalesReport {
-            orders,
-            statuses: StatusCounts { pending, confirmed, shipped, delivered, cancelled },
-            currencies: currencies.collect::<Result<_, _>>()?,
-        })
+        Ok(SalesReport { orders, statuses: self.statuses, currencies: currencies.collect::<Result<_, _>>()? })
     }
 }
 
@@ -296,11 +316,11 @@ mod tests {
         assert_eq!((report.orders, report.currencies.len()), (0, 0));
     }
 
-    /// Orders of many kinds, drawn at random.
+    /// Random orders of all kinds.
     fn draw(ambient: &Ambient, count: usize) -> Chunk {
         let currency = |draw: u64| Currency::ALL[usize::try_from(draw).unwrap() % Currency::ALL.len()];
         let sales = (0..count).map(|_| Sale {
-            status: Status::ALL[usize::try_from(ambient.below(5)).unwrap()],
+            status: Status::ALL[usize::try_from(ambient.below(Status::ALL.len() as u64)).unwrap()],
             total: Money { amount: ambient.below(1 << 53), currency: currency(ambient.below(100)) },
             day: date!(2026 - 01 - 01) + Duration::days(i64::try_from(ambient.below(60)).unwrap()),
         });
@@ -312,7 +332,7 @@ mod tests {
         Chunk { sales: sales.collect(), items: items.collect() }
     }
 
-    /// The same orders, cut in pieces at random and shuffled.
+    /// The same orders, randomly cut into chunks.
     fn cut(ambient: &Ambient, whole: &Chunk) -> Vec<Chunk> {
         let mut pieces = vec![Chunk::default(); 1 + usize::try_from(ambient.below(40)).unwrap()];
         let bound = u64::try_from(pieces.len()).unwrap();

@@ -1,4 +1,5 @@
-//! Secrets, fetched from Secrets Manager while the environment starts; those of stores again when they were changed (`store::login`).
+//! Secrets from Secrets Manager, fetched while the environment starts; those of stores again after a rotation
+//! (`store::renewable`).
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ pub struct Secret {
     id: Arc<str>,
 }
 
-/// The secret cannot be had, or is not of the shape it should be. Never holds the secret's text.
+/// The secret is unavailable or of an unexpected shape. Never holds the secret's text.
 #[derive(Debug, thiserror::Error)]
 #[error("secret {id}: {reason}")]
 pub struct SecretError {
@@ -22,7 +23,7 @@ pub struct SecretError {
     reason: String,
 }
 
-/// What a database's secret holds, in the shape that RDS, DocumentDB and their rotation functions use.
+/// A database's credentials, in the shape that RDS, DocumentDB and their rotation functions use.
 #[derive(Clone, Deserialize)]
 pub struct Credentials {
     pub username: String,
@@ -35,7 +36,7 @@ impl Secret {
         Self { aws: aws.clone(), id: id.into() }
     }
 
-    /// The secret's current value, parsed as JSON. Asks Secrets Manager every time: keep what is made of it.
+    /// The secret's current value, parsed as JSON. Calls Secrets Manager every time; callers cache the result.
     ///
     /// # Errors
     /// When Secrets Manager refuses or does not answer, or the value is not a `T`.

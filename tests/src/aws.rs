@@ -1,4 +1,4 @@
-//! The stage's AWS: invoking functions past the gateway, the mail that was sent, the gateway's routes.
+//! The stage's AWS: direct invocations, sent mails, routes of the gateway.
 
 use std::time::{Duration, Instant};
 
@@ -8,8 +8,8 @@ use ureq::http::Request;
 
 use crate::Stage;
 
-/// Longer than the relay's schedule: what missed the fast path comes by then.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Longer than the relay's schedule, which sends what the fast path missed.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Invokes a function and returns its reply, or its error object.
 ///
@@ -21,7 +21,7 @@ pub fn invoke(function: &str, event: &Value) -> Value {
     call("lambda", "POST", &path, Some(event))
 }
 
-/// The mails to an address whose text or subject has a phrase in it.
+/// The mails to an address with a phrase in their text or subject.
 #[must_use]
 pub fn mails(address: &str, phrase: &str) -> Vec<Value> {
     let inbox = call("ses", "GET", "/_ministack/ses/messages", None);
@@ -46,12 +46,12 @@ pub fn wait_for_mail(address: &str, phrase: &str) -> String {
         if let Some(mail) = mails(address, phrase).pop() {
             return mail["BodyText"].as_str().unwrap_or_default().to_owned();
         }
-        assert!(start.elapsed() < PATIENCE, "no mail to {address} with {phrase:?}");
+        assert!(start.elapsed() < TIMEOUT, "no mail to {address} with {phrase:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// A call of a service with the REST protocol.
+/// Calls a service with the REST protocol.
 ///
 /// # Panics
 /// When it fails.
@@ -62,7 +62,7 @@ pub fn call(service: &str, method: &str, path: &str, body: Option<&Value>) -> Va
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
-/// A call of a service with the JSON protocol.
+/// Calls a service with the JSON protocol.
 ///
 /// # Panics
 /// When it fails.
@@ -72,17 +72,17 @@ pub fn json_call(service: &str, target: &str, body: &Value) -> Value {
     serde_json::from_str(&send(service, "POST", "/", &headers, &body.to_string())).unwrap_or(Value::Null)
 }
 
-/// What a secret holds.
+/// The value of a secret.
 ///
 /// # Panics
-/// When there is none of this name, or it is no JSON.
+/// When there is no secret of this name, or it is not JSON.
 #[must_use]
 pub fn secret(name: &str) -> Value {
     let secret = json_call("secretsmanager", "secretsmanager.GetSecretValue", &json!({ "SecretId": name }));
     serde_json::from_str(secret["SecretString"].as_str().unwrap()).unwrap()
 }
 
-/// Makes a secret, or puts a new value into it.
+/// Creates a secret, or sets its value.
 pub fn put_secret(name: &str, value: &Value) {
     let body = json!({ "Name": name, "SecretId": name, "SecretString": value.to_string() });
     let call =
@@ -92,7 +92,7 @@ pub fn put_secret(name: &str, value: &Value) {
     let _ = call(if is_there { "PutSecretValue" } else { "CreateSecret" }, &body);
 }
 
-/// A call of a service with the query protocol; its reply is XML.
+/// Calls a service with the query protocol, whose replies are XML.
 ///
 /// # Panics
 /// When it fails.
@@ -104,7 +104,7 @@ pub fn query_call(service: &str, parameters: &[(&str, &str)]) -> String {
 /// As [`query_call`].
 ///
 /// # Errors
-/// The reply that says what was wrong with the call.
+/// The reply, if it is an error.
 ///
 /// # Panics
 /// When there is no reply.
@@ -113,10 +113,10 @@ pub fn try_query_call(service: &str, parameters: &[(&str, &str)]) -> Result<Stri
     try_send(service, "POST", "/", &headers, serde_urlencoded::to_string(parameters).unwrap().as_bytes())
 }
 
-/// Puts a file into a bucket.
+/// Uploads a file to a bucket.
 ///
 /// # Panics
-/// When it is not taken.
+/// When it is refused.
 pub fn upload(bucket: &str, key: &str, content: &[u8]) {
     let text = try_send("s3", "PUT", &format!("/{bucket}/{key}"), &[], content);
     text.unwrap_or_else(|text| panic!("{bucket}/{key}: {text}"));
@@ -126,7 +126,7 @@ fn send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body:
     try_send(service, method, path, headers, body.as_bytes()).unwrap_or_else(|text| panic!("{method} {path}: {text}"))
 }
 
-/// MiniStack reads who is calling but verifies no signature.
+/// MiniStack reads the access key and verifies no signature.
 fn try_send(service: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<String, String> {
     let stage = Stage::get();
     let scope = format!("{}/20260101/{}/{service}/aws4_request", stage.access_key_id, stage.region);

@@ -7,7 +7,7 @@ use ureq::http::{HeaderMap, Method, Request};
 
 use crate::Stage;
 
-/// A request in the making.
+/// A request.
 pub struct Call {
     method: Method,
     path: String,
@@ -15,7 +15,7 @@ pub struct Call {
     body: Vec<u8>,
 }
 
-/// What came back.
+/// A reply.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -70,7 +70,7 @@ impl Call {
     /// Sends the request to the stage.
     ///
     /// # Panics
-    /// When nothing comes back, or something that the OpenAPI document does not announce.
+    /// When there is no reply, or one that the OpenAPI document does not announce.
     #[must_use]
     pub fn send(self) -> Reply {
         let stage = Stage::get();
@@ -96,7 +96,7 @@ impl Reply {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is not.
+    /// When the body is not JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -105,7 +105,7 @@ impl Reply {
     /// Expects a status.
     ///
     /// # Panics
-    /// When it is another.
+    /// When the status is another.
     #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
@@ -115,7 +115,7 @@ impl Reply {
     /// Expects a problem: its status, and the end of its `type`.
     ///
     /// # Panics
-    /// When it is something else.
+    /// When the reply is something else.
     #[must_use]
     pub fn expect_problem(self, status: u16, slug: &str) -> Value {
         let reply = self.expect(status);
@@ -132,7 +132,7 @@ impl Reply {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// What the gateway answers itself cannot be problem+json; what a function answers has to be in the document.
+    /// The gateway's own answers cannot be problem+json; a function's answer has to be in the document.
     fn check_announced(&self, method: &Method, path: &str) {
         let from_function = self.headers.contains_key("x-request-id");
         let path = path.split('?').next().unwrap_or_default();
@@ -148,7 +148,7 @@ impl Reply {
     }
 }
 
-/// The operation of the OpenAPI document that a request is for.
+/// The operation of a request in the OpenAPI document.
 fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let matches = |template: &str| {
         let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());

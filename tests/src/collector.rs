@@ -1,4 +1,4 @@
-//! A collector of OpenTelemetry spans: takes what functions send (OTLP over HTTP), and keeps it for the test.
+//! A collector of OpenTelemetry spans: receives a function's exports (OTLP over HTTP), and keeps them for the test.
 
 use std::{
     collections::BTreeMap,
@@ -16,18 +16,18 @@ use shared::telemetry::hex;
 
 use crate::http_server::{Answer, Asked, HttpServer};
 
-/// How long spans may take: they are sent after the reply.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long spans may take: they are exported after the reply.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A collector, and what it took.
+/// A collector and its spans.
 pub struct Collector {
-    /// Where it takes spans.
+    /// The address that takes spans.
     pub endpoint: String,
     taken: Arc<Mutex<Vec<Span>>>,
     requests: Arc<Mutex<Vec<Asked>>>,
 }
 
-/// A span, as it was sent.
+/// An exported span.
 #[derive(Clone, Debug)]
 pub struct Span {
     /// The function that recorded it.
@@ -35,7 +35,7 @@ pub struct Span {
     pub resource: BTreeMap<String, String>,
     pub trace_id: String,
     pub id: String,
-    /// Empty, if it is the first of its trace.
+    /// Empty for the first span of a trace.
     pub parent_id: String,
     pub name: String,
     pub kind: SpanKind,
@@ -43,12 +43,12 @@ pub struct Span {
     /// Nanoseconds since 1970.
     pub time: (u64, u64),
     pub is_failed: bool,
-    /// All that is in it, to be searched.
+    /// All of it as text, to search in.
     pub text: String,
 }
 
 impl Collector {
-    /// Starts one.
+    /// Starts a collector.
     #[must_use]
     pub fn start() -> Self {
         let (taken, requests) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
@@ -63,22 +63,22 @@ impl Collector {
         Self { endpoint: format!("{}/v1/traces", server.url), taken, requests }
     }
 
-    /// What has come so far.
+    /// The spans so far.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The requests it came with, which are gone then.
+    /// Takes the export requests.
     #[must_use]
     pub fn take_requests(&self) -> Vec<Asked> {
         std::mem::take(&mut self.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until all of these functions have sent spans of a trace, and returns the spans of that.
+    /// Waits until each of these functions has exported a span of a trace, and returns the trace's spans.
     ///
     /// # Panics
-    /// When they do not.
+    /// When one of them does not.
     #[must_use]
     pub fn wait_for(&self, trace_id: &str, services: &[&str]) -> Vec<Span> {
         let start = Instant::now();
@@ -88,7 +88,7 @@ impl Collector {
             if services.iter().all(|service| spans.iter().any(|span| span.service == *service)) {
                 return spans;
             }
-            assert!(start.elapsed() < PATIENCE, "no spans of all of {services:?}: {spans:#?}");
+            assert!(start.elapsed() < TIMEOUT, "no spans of all of {services:?}: {spans:#?}");
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -1,4 +1,4 @@
-//! Databases of a test's own on the stage's MySQL, and the migrations that were applied to them.
+//! Databases of a single test on the stage's MySQL, and their applied migrations.
 
 use std::fs;
 
@@ -7,18 +7,18 @@ use sqlx::{MySqlPool, Row, mysql::MySqlConnectOptions};
 
 use crate::{aws, template::repository};
 
-/// A new and empty database.
+/// A new, empty database.
 pub struct Database {
     pub pool: MySqlPool,
-    /// As `SOUK_MYSQL_ENDPOINT` says it to a function.
+    /// The value of `SOUK_MYSQL_ENDPOINT` for it.
     pub endpoint: String,
 }
 
 impl Database {
-    /// Makes one.
+    /// Creates a database.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub async fn create() -> Self {
         let endpoint = shared::environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
         let secret = aws::secret(&shared::environment::required("SOUK_MYSQL_ADMIN_SECRET").unwrap());
@@ -32,16 +32,16 @@ impl Database {
         Self { pool: MySqlPool::connect_lazy_with(options.database(&name)), endpoint: format!("{server}/{name}") }
     }
 
-    /// The variable that leads a function to it.
+    /// The environment of a function that uses it.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 1] {
         [("SOUK_MYSQL_ENDPOINT", self.endpoint.clone())]
     }
 
-    /// The migrations that were applied: number and whether it went well.
+    /// The applied migrations: number and success.
     ///
     /// # Panics
-    /// When none ever was.
+    /// When there are none.
     pub async fn applied(&self) -> Vec<(i64, bool)> {
         let rows = sqlx::query("SELECT version, success FROM _sqlx_migrations ORDER BY version");
         let rows = rows.fetch_all(&self.pool).await.unwrap();

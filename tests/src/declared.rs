@@ -1,4 +1,4 @@
-//! The contract, in the form that the template is compared with.
+//! The contract, in a form that compares with the template.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,21 +6,21 @@ use shared::{
     background::{Authorizer, Migrate, OnEmail, OnNotification, OnReport, OutboxRelay},
     contract::{Access, AccessRule, Endpoint, Function, Needs, Target},
     lambda::ConsumerContract,
-    queue::QueueContract,
+    messaging::QueueContract,
 };
 
-/// A function, as it is declared or as the template has it.
+/// A function, as declared or as in the template.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Declared {
     pub trigger: Trigger,
     pub environment: BTreeSet<String>,
-    /// IAM action and resource; the resource as the template writes it.
+    /// IAM action and resource, in the template's notation.
     pub grants: BTreeSet<(String, String)>,
-    /// The template's condition that it is only there with.
+    /// The template's condition for it.
     pub condition: Option<String>,
 }
 
-/// What runs a function.
+/// The event source of a function.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Trigger {
     Http {
@@ -28,11 +28,13 @@ pub enum Trigger {
         path: String,
         is_public: bool,
     },
-    /// A URL of its own, whose replies are streamed. It takes whatever method and path: the function looks at them itself.
+    /// A function URL, whose replies are streamed. It takes any method and path; the function checks them itself.
     FunctionUrl,
     Queue {
         name: String,
         batch_size: u64,
+        /// The types of the events that the queue subscribes to.
+        subscriptions: BTreeSet<String>,
     },
     Schedule,
     Authorizer,
@@ -81,10 +83,14 @@ fn http<E: Endpoint>() -> Trigger {
 }
 
 fn queue<C: ConsumerContract>() -> Trigger {
-    Trigger::Queue { name: <C::Queue as QueueContract>::NAME.to_owned(), batch_size: C::BATCH_SIZE.into() }
+    Trigger::Queue {
+        name: <C::Queue as QueueContract>::NAME.to_owned(),
+        batch_size: C::BATCH_SIZE.into(),
+        subscriptions: C::SUBSCRIPTIONS.iter().map(|event| (*event).to_owned()).collect(),
+    }
 }
 
-/// How the template writes the ARN of a target.
+/// The ARN of a target, in the template's notation.
 fn resource(target: Target) -> String {
     const ARN: &str = "!Sub arn:${AWS::Partition}";
     const ACCOUNT: &str = "${AWS::Region}:${AWS::AccountId}";
@@ -92,6 +98,7 @@ fn resource(target: Target) -> String {
         Target::Secret(name) => format!("{ARN}:secretsmanager:{ACCOUNT}:secret:souk/${{Stage}}/{name}-??????"),
         Target::Queue(name) => format!("!GetAtt {}Queue.Arn", pascal(name)),
         Target::DeadLetterQueue(name) => format!("!GetAtt {}DeadLetterQueue.Arn", pascal(name)),
+        Target::Topic(name) => format!("!Ref {}Topic", pascal(name)),
         // To any address, from one: where the recipient's is an identity of the account, SES asks for the right to that one.
         Target::EmailIdentity => {
             let resources =
@@ -101,7 +108,7 @@ fn resource(target: Target) -> String {
     }
 }
 
-/// `orders-place` as `OrdersPlace`: how the template names what belongs to it.
+/// `orders-place` as `OrdersPlace`: the template's logical ids.
 #[must_use]
 pub fn pascal(name: &str) -> String {
     let capitalised = name.split('-').filter_map(|word| {

@@ -1,10 +1,10 @@
-//! A deployed function's configuration, changed for a while.
+//! A temporary change of a deployed function's configuration.
 
 use serde_json::{Value, json};
 
 use crate::{Stage, aws};
 
-/// A function, and the variables of its environment as they were deployed. Its next request after a change finds a new environment.
+/// A function and its deployed environment variables. The first request after a change gets a new environment.
 pub struct Deployed {
     path: String,
     variables: Value,
@@ -18,7 +18,7 @@ impl Deployed {
         Self { path, variables }
     }
 
-    /// Deploys it with other values of these variables.
+    /// Deploys it with other values of some variables.
     pub fn put_with(&self, others: &[(&str, &str)]) {
         let mut variables = self.variables.clone();
         for (name, value) in others {
@@ -27,7 +27,7 @@ impl Deployed {
         self.put_all(&variables);
     }
 
-    /// Deploys it as it was.
+    /// Restores its deployed variables.
     pub fn put(&self) {
         self.put_all(&self.variables);
     }

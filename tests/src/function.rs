@@ -1,31 +1,34 @@
-//! A function's binary, run without the gateway and the emulator; whatever goes wrong there fails the test.
+//! A function's binary, run without the gateway and the emulator. Any failure there fails the test.
 
 use serde_json::Value;
 
 pub use runtime_api::{Streamed, from_address, peak_memory};
 
-use crate::{Stage, aws, template};
+use crate::{Stage, aws, child_log::ChildLog, template};
 
-/// A running function. It ends with this value.
+/// A running function. Dropping it ends the process.
 pub struct Function {
     name: String,
     running: runtime_api::Function,
+    /// Dropped last, when it is complete.
+    _log: ChildLog,
 }
 
 impl Function {
-    /// Starts the binary that the stage runs too: see [`runtime_api::Function::start`].
+    /// Starts the binary that the stage runs too, with its output in a log: see [`runtime_api::Function::start_logged`].
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
     pub fn start(name: &str, environment: &[(&str, String)]) -> Self {
         let binary = template::repository().join("target/lambda").join(name).join("bootstrap");
-        let running = runtime_api::Function::start(&binary, &Stage::function(name), environment);
+        let log = ChildLog::new(name);
+        let running = runtime_api::Function::start_logged(&binary, &Stage::function(name), environment, log.file());
         let running = running.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
-        Self { name: name.to_owned(), running }
+        Self { name: name.to_owned(), running, _log: log }
     }
 
-    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    /// Invokes the function and waits for its reply. Threads may do so concurrently.
     ///
     /// # Panics
     /// When the function answers with an error or not in time, or its process ends.
@@ -34,7 +37,7 @@ impl Function {
         self.running.invoke(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// Hands the function an event, and returns what it streams from its first bytes on.
+    /// Invokes the function, and returns its streamed reply from the first bytes on.
     ///
     /// # Panics
     /// As [`Function::invoke`].
@@ -43,7 +46,7 @@ impl Function {
         self.running.stream(event).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
-    /// The most memory that the process has taken, in kB.
+    /// The peak memory of the process, in kB.
     ///
     /// # Panics
     /// When it has ended.
@@ -52,13 +55,21 @@ impl Function {
         self.running.peak_memory().expect("the process is there")
     }
 
-    /// Hands the function an HTTP request from a network address, as the gateway would, and returns its reply.
+    /// Invokes the function with an HTTP request from a network address, and returns its reply.
     #[must_use]
     pub fn http(&self, route_key: &str, body: &Value, address: &str) -> Value {
         self.invoke(&from_address(aws::http_event(route_key, body), address))
     }
 
-    /// Ends the process at once (SIGKILL), whatever it is doing.
+    /// Waits until the function has done what it does after its replies: see [`runtime_api::Function::wait_until_idle`].
+    ///
+    /// # Panics
+    /// When it does not in time, or its process ends.
+    pub fn wait_until_idle(&self) {
+        self.running.wait_until_idle().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+    }
+
+    /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         self.running.kill();
     }

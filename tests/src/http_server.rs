@@ -1,4 +1,4 @@
-//! An HTTP server of a test's own, for what a function calls.
+//! An HTTP server of a single test, for a function to call.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -6,13 +6,13 @@ use std::{
     thread,
 };
 
-/// A server on a port of this machine. It ends with the test run.
+/// A server on a local port. It ends with the test run.
 pub struct HttpServer {
     /// `http://127.0.0.1:PORT`
     pub url: String,
 }
 
-/// What was asked.
+/// A request.
 pub struct Asked {
     pub path: String,
     /// Names in lower case.
@@ -20,7 +20,7 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-/// What is answered.
+/// A response.
 pub struct Answer {
     /// For example `200 OK`.
     pub status: &'static str,
@@ -29,7 +29,7 @@ pub struct Answer {
 }
 
 impl HttpServer {
-    /// Starts one. Each request is answered in its turn.
+    /// Starts a server. It answers one request at a time.
     ///
     /// # Panics
     /// When there is no free port.
@@ -40,7 +40,7 @@ impl HttpServer {
         thread::spawn(move || {
             for mut connection in listener.incoming().map_while(Result::ok) {
                 let Some(asked) = Asked::read(&connection) else { continue };
-                // Whoever asked may be gone.
+                // The client may be gone.
                 let _ = connection.write_all(&answer(asked).to_bytes());
             }
         });

@@ -1,4 +1,4 @@
-//! People to test with.
+//! Users to test with.
 
 use std::{
     sync::LazyLock,
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{Call, Reply, aws};
 
-/// Of every user that is made here or by the seed.
+/// The password of every user that the tests or the seed create.
 pub const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// The seeded admin's access token.
@@ -28,10 +28,10 @@ pub fn customer() -> &'static str {
     &TOKEN
 }
 
-/// What a test with many requests takes at most.
-const ROOM: Duration = Duration::from_secs(30);
+/// The longest that a test with many requests takes.
+const TIMING_MARGIN: Duration = Duration::from_secs(30);
 
-/// An address that nobody has.
+/// An unused address.
 #[must_use]
 pub fn new_address() -> String {
     format!("test-{}@souk.example", random())
@@ -45,7 +45,7 @@ pub fn register() -> String {
     email
 }
 
-/// Somebody who is logged in.
+/// The tokens of a logged-in user.
 #[derive(Clone, Debug)]
 pub struct LoggedIn {
     pub access_token: String,
@@ -53,10 +53,10 @@ pub struct LoggedIn {
 }
 
 impl LoggedIn {
-    /// What a login or a refresh answered.
+    /// The tokens in the reply of a login or a refresh.
     ///
     /// # Panics
-    /// When that was something else.
+    /// When the reply is something else.
     #[must_use]
     pub fn of(reply: &Reply) -> Self {
         let text = |name: &str| reply.json()[name].as_str().unwrap_or_else(|| panic!("{reply:?}")).to_owned();
@@ -67,7 +67,7 @@ impl LoggedIn {
 /// Logs in, and returns the access token.
 ///
 /// # Panics
-/// When that is refused.
+/// When the login is refused.
 #[must_use]
 pub fn log_in(email: &str) -> String {
     begin_session(email).access_token
@@ -76,7 +76,7 @@ pub fn log_in(email: &str) -> String {
 /// Logs in, and returns both tokens.
 ///
 /// # Panics
-/// When that is refused.
+/// When the login is refused.
 #[must_use]
 pub fn begin_session(email: &str) -> LoggedIn {
     LoggedIn::of(&try_log_in(email, PASSWORD).expect(200))
@@ -89,26 +89,26 @@ pub fn try_log_in(email: &str, password: &str) -> Reply {
     Call::post("/v1/auth/login").json(credentials).send()
 }
 
-/// Presents a refresh token.
+/// Exchanges a refresh token.
 #[must_use]
 pub fn refresh(token: &str) -> Reply {
     Call::post("/v1/auth/refresh").json(json!({ "refreshToken": token })).send()
 }
 
-/// The id of whoever the access token is of.
+/// The user id of an access token.
 ///
 /// # Panics
-/// When it is refused.
+/// When the token is refused.
 #[must_use]
 pub fn id_of(access_token: &str) -> String {
     let profile = Call::get("/v1/users/me").token(access_token).send().expect(200);
     profile.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// Whether the authorizer lets the token through.
+/// Whether the authorizer accepts the token.
 ///
 /// # Panics
-/// When it neither does nor refuses it.
+/// When the status is neither.
 #[must_use]
 pub fn is_let_in(access_token: &str) -> bool {
     match Call::get("/v1/users/me").token(access_token).send().status {
@@ -121,7 +121,7 @@ pub fn is_let_in(access_token: &str) -> bool {
 /// Waits until the authorizer refuses the token.
 ///
 /// # Panics
-/// When that takes more than the two seconds that are promised.
+/// When that takes longer than the promised two seconds.
 pub fn wait_until_refused(access_token: &str) {
     let start = Instant::now();
     while is_let_in(access_token) {
@@ -130,7 +130,7 @@ pub fn wait_until_refused(access_token: &str) {
     }
 }
 
-/// An admin changes a user, whatever the version.
+/// An admin changes a user, in its current version.
 ///
 /// # Panics
 /// When there is no such user.
@@ -141,7 +141,7 @@ pub fn manage(admin: &str, id: &str, changes: &Value) -> Reply {
     Call::new(Method::PATCH, path).token(admin).header("if-match", tag).json(changes).send()
 }
 
-/// Registers somebody whom an admin then gives these roles, and returns the address.
+/// Registers a user with these roles, and returns the address.
 ///
 /// # Panics
 /// When that is refused.
@@ -153,19 +153,20 @@ pub fn register_with_roles(roles: &Value) -> String {
     email
 }
 
-/// Limits are counted in fixed windows. Where this one is nearly over, waits for the next: a test's requests shall be in one.
+/// Rate limits have fixed windows. Waits for the next one if this one is nearly over, so that a test's requests fall
+/// into one window.
 pub fn wait_for_room(window: Duration) {
     let (window, now) = (window.as_secs(), crate::tokens::now().unsigned_abs());
     let left = Duration::from_secs(window - now % window);
-    if left < ROOM {
+    if left < TIMING_MARGIN {
         std::thread::sleep(left);
     }
 }
 
-/// The code in the mail to this address that has this phrase before it.
+/// The code in a mail to this address, after this phrase.
 ///
 /// # Panics
-/// When no such mail comes.
+/// When no such mail arrives.
 #[must_use]
 pub fn mailed_code(email: &str, phrase: &str) -> String {
     let mail = aws::wait_for_mail(email, phrase);
@@ -197,13 +198,13 @@ pub fn new_product_at(stock: u32, amount: u64, currency: &str) -> String {
     reply.json()["id"].as_str().unwrap().to_owned()
 }
 
-/// Text that is new each time.
+/// Random text.
 #[must_use]
 pub fn random() -> String {
     shared::telemetry::hex(&shared::ambient::Ambient::system().bytes::<8>())
 }
 
-/// An idempotency key that is new each time.
+/// A random idempotency key.
 #[must_use]
 pub fn new_key() -> String {
     Uuid::from_bytes(shared::ambient::Ambient::system().bytes()).to_string()

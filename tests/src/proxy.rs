@@ -1,6 +1,7 @@
-//! A TCP proxy that stops a conversation at a chosen point, so that a process can be ended exactly there; that hangs up; that counts.
+//! A TCP proxy for fault injection: it stops an exchange at a chosen point, so that a process can be killed exactly
+//! there; it hangs up; it counts.
 //!
-//! A conversation is counted in exchanges: what the client sends after the server has spoken begins the next one. That is a
+//! The unit is an exchange: the client's first bytes after the server has spoken begin the next one. That is a
 //! statement for MySQL, a request for HTTP.
 
 use std::{
@@ -14,12 +15,12 @@ use std::{
     thread,
 };
 
-/// Where an exchange is cut.
+/// The point at which an exchange is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The server never hears of it.
+    /// The server never gets the request.
     BeforeRequest,
-    /// The server has done it, the client never learns.
+    /// The server has executed the request, and the client never gets the reply.
     BeforeReply,
 }
 
@@ -33,20 +34,20 @@ struct State {
     inner: Mutex<Inner>,
     changed: Condvar,
     clients: Mutex<Vec<TcpStream>>,
-    /// All that there ever were, each connection's counted by itself.
+    /// All exchanges so far, counted per connection.
     exchanges: AtomicUsize,
 }
 
 struct Inner {
     exchanges: usize,
-    /// The next thing the client says begins another exchange.
+    /// The client's next bytes begin another exchange.
     server_spoke: bool,
     cut: Option<(usize, Cut)>,
     reached: Option<Sender<()>>,
 }
 
 impl Proxy {
-    /// A proxy to a port of this machine.
+    /// A proxy to a local port.
     ///
     /// # Panics
     /// When there is no free port.
@@ -58,7 +59,7 @@ impl Proxy {
         let (inner, changed) = (Mutex::new(inner), Condvar::new());
         let state = Arc::new(State { inner, changed, clients: Mutex::default(), exchanges: AtomicUsize::new(0) });
         let shared = Arc::clone(&state);
-        // Until the test run ends, which is soon.
+        // Runs until the test run ends.
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
@@ -68,7 +69,7 @@ impl Proxy {
         Self { port: own, state }
     }
 
-    /// Cuts the exchange with this number from now, counted from 0. What this returns hears when it comes to that.
+    /// Cuts the exchange with this number, counted from 0 from now on. The receiver is signalled when it is reached.
     #[must_use]
     pub fn cut(&self, exchange: usize, cut: Cut) -> Receiver<()> {
         let (reached, hears) = mpsc::channel();
@@ -77,21 +78,21 @@ impl Proxy {
         hears
     }
 
-    /// Ends every connection that there is.
+    /// Closes all connections.
     pub fn hang_up(&self) {
         for client in self.state.clients().drain(..) {
-            // One that has ended already cannot be ended again.
+            // A closed connection cannot be shut down again.
             let _ = client.shutdown(Shutdown::Both);
         }
     }
 
-    /// How many exchanges there were so far, on all connections.
+    /// The number of exchanges so far, on all connections.
     #[must_use]
     pub fn exchanges(&self) -> usize {
         self.state.exchanges.load(Ordering::Relaxed)
     }
 
-    /// Lets everything through again.
+    /// Ends the cut.
     pub fn mend(&self) {
         let mut inner = self.state.lock();
         (inner.cut, inner.reached) = (None, None);
@@ -108,7 +109,7 @@ impl State {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what is said, and holds it up for as long as it is cut. Whether it may pass: what was cut off stays so.
+    /// Counts bytes as exchanges, and blocks them while the exchange is cut. `false` for bytes that were cut off.
     fn pass(&self, from_client: bool) -> bool {
         let mut inner = self.lock();
         if from_client && inner.server_spoke {

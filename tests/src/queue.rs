@@ -1,4 +1,4 @@
-//! Queues of the stage, and what Lambda does with one: receive, hand over, delete what the reply does not name.
+//! Queues of the stage, and Lambda's part of consuming one: receive, invoke, delete successes.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub struct Queue {
     pub url: String,
 }
 
-/// A message as it was received.
+/// A received message.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub id: String,
@@ -24,15 +24,15 @@ pub struct Received {
 }
 
 impl Queue {
-    /// A queue that the stage has.
+    /// A queue of the stage.
     #[must_use]
     pub fn existing(name: &str) -> Self {
         let reply = sqs("GetQueueUrl", &json!({ "QueueName": Stage::function(name) }));
         Self { url: reply["QueueUrl"].as_str().unwrap_or_default().to_owned() }
     }
 
-    /// A new queue and its dead-letter queue: a message is given up after `tries`, and is invisible for `visibility` seconds
-    /// after each.
+    /// A new queue and its dead-letter queue: a message is dead-lettered after `tries` receives, and is invisible for
+    /// `visibility` seconds after each.
     #[must_use]
     pub fn new(tries: u32, visibility: u32) -> (Self, Self) {
         let name = format!("souk-test-{}", Ambient::system().id());
@@ -52,7 +52,7 @@ impl Queue {
         let _ = sqs("SendMessage", &json!({ "QueueUrl": self.url, "MessageBody": body }));
     }
 
-    /// What can be received now, after waiting for up to `wait` seconds.
+    /// The messages that can be received now, after waiting for up to `wait` seconds.
     #[must_use]
     pub fn receive(&self, most: u32, wait: u32) -> Vec<Received> {
         let request = json!({
@@ -77,7 +77,7 @@ impl Queue {
             .collect()
     }
 
-    /// Deletes of a batch what the consumer's reply does not want to see again.
+    /// Deletes the messages of a batch that the consumer's reply does not name as failures.
     pub fn settle(&self, batch: &[Received], reply: &Value) {
         let failures = reply["batchItemFailures"].as_array().cloned().unwrap_or_default();
         for message in batch {
@@ -87,7 +87,7 @@ impl Queue {
         }
     }
 
-    /// How many messages it has, be they visible or not.
+    /// The number of messages, visible or not.
     #[must_use]
     pub fn depth(&self) -> u32 {
         let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
@@ -96,7 +96,7 @@ impl Queue {
         names.iter().filter_map(|name| count(name)).sum()
     }
 
-    /// Polls until the queue is empty, and has `consume` answer each batch.
+    /// Consumes batches until the queue is empty.
     ///
     /// # Panics
     /// When that takes longer than `limit`.
@@ -113,7 +113,7 @@ impl Queue {
     }
 }
 
-/// A batch as Lambda hands it to a consumer.
+/// A batch as a Lambda event.
 #[must_use]
 pub fn event(batch: &[Received]) -> Value {
     let records: Vec<Value> = batch

@@ -1,4 +1,4 @@
-//! CloudFormation stacks that a test makes on the stage's AWS.
+//! CloudFormation stacks on the stage's AWS.
 
 use std::{
     thread,
@@ -10,7 +10,7 @@ use shared::ambient::Ambient;
 use crate::aws;
 
 /// How long a change may take.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A stack of this test run.
 pub struct Stack {
@@ -18,27 +18,27 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// One that is not there yet.
+    /// A stack to be created.
     #[must_use]
     pub fn new(what: &str) -> Self {
         Self::named(&format!("{what}-{}", Ambient::system().id().simple()))
     }
 
-    /// One that somebody else makes.
+    /// A stack that exists, or that something else creates.
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned() }
     }
 
-    /// Begins to create it.
+    /// Starts its creation.
     ///
     /// # Errors
-    /// What CloudFormation has against the template or its parameters.
+    /// CloudFormation's objection to the template or its parameters.
     pub fn create(&self, template: &str, parameters: &[(&str, &str)]) -> Result<String, String> {
         self.call("CreateStack", template, parameters)
     }
 
-    /// Begins to change it.
+    /// Starts a change.
     ///
     /// # Errors
     /// As [`Stack::create`], and when there is nothing to change.
@@ -46,7 +46,7 @@ impl Stack {
         self.call("UpdateStack", template, parameters)
     }
 
-    /// Begins to delete it.
+    /// Starts its deletion.
     pub fn delete(&self) {
         let _ = aws::query_call("cloudformation", &[("Action", "DeleteStack"), ("StackName", &self.name)]);
     }
@@ -67,7 +67,7 @@ impl Stack {
         aws::try_query_call("cloudformation", &form)
     }
 
-    /// Waits until nothing more happens; what has become of the stack.
+    /// Waits for the end of the change, and returns the stack's status.
     ///
     /// # Panics
     /// When that takes too long.
@@ -82,15 +82,15 @@ impl Stack {
             if !status.ends_with("_IN_PROGRESS") {
                 return status.to_owned();
             }
-            assert!(start.elapsed() < PATIENCE, "{}: {status}", self.name);
+            assert!(start.elapsed() < TIMEOUT, "{}: {status}", self.name);
             thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// One of its outputs.
+    /// An output of the stack.
     ///
     /// # Panics
-    /// When it has none of that name.
+    /// When it has none of this name.
     #[must_use]
     pub fn output(&self, name: &str) -> String {
         let reply = aws::query_call("cloudformation", &[("Action", "DescribeStacks"), ("StackName", &self.name)]);
@@ -99,7 +99,7 @@ impl Stack {
         value.unwrap_or_else(|| panic!("{}: no output {name} in {reply}", self.name)).to_owned()
     }
 
-    /// What has happened to it, as XML.
+    /// The stack's events, as XML.
     #[must_use]
     pub fn events(&self) -> String {
         let events = [("Action", "DescribeStackEvents"), ("StackName", &self.name)];

@@ -1,33 +1,41 @@
 //! The stage that the tests run against.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command, sync::LazyLock};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::LazyLock,
+};
 
 use serde_json::Value;
-use shared::contract::{Opener, Resource};
+use shared::contract::{Resource, ResourceContext};
 use ureq::Agent;
 
-/// Where everything is.
+/// The addresses of the stage.
 pub struct Stage {
-    /// `HOST:PORT` of the API: resolved by nobody, sent in the `Host` header.
+    /// `HOST:PORT` of the API: never resolved, only sent in the `Host` header.
     pub api_host: String,
-    /// The same of the functions that stream from URLs of their own, by their names.
+    /// The same of the functions with streaming URLs, by their names.
     pub function_hosts: BTreeMap<String, String>,
     /// `http://127.0.0.1:PORT`
     pub aws_endpoint: String,
     pub access_key_id: String,
     pub region: String,
+    /// The directory of its logs.
+    pub logs: PathBuf,
     pub agent: Agent,
-    /// The API as its contract describes it.
+    /// The OpenAPI document.
     pub openapi: Value,
 }
 
 static STAGE: LazyLock<Stage> = LazyLock::new(Stage::open);
 
 impl Stage {
-    /// The one stage of this run.
+    /// The stage of this run.
     ///
     /// # Panics
-    /// Without one: the tests of this crate have to be run by `cargo xtask test`.
+    /// Without a stage: the tests of this crate have to be run by `cargo xtask test`.
     #[must_use]
     pub fn get() -> &'static Self {
         &STAGE
@@ -45,21 +53,22 @@ impl Stage {
             aws_endpoint: text("awsEndpoint"),
             access_key_id: text("accessKeyId"),
             region: text("region"),
+            logs: text("logs").into(),
             agent: Agent::new_with_config(Agent::config_builder().http_status_as_error(false).build()),
-            openapi: serde_json::to_value(shared::contract::document()).unwrap(),
+            openapi: serde_json::to_value(shared::api::document()).unwrap(),
         }
     }
 
-    /// Opens a store or queue in this process, as a function would: the run's environment says where they are.
+    /// Opens a store or queue in this process, with the run's environment.
     ///
     /// # Panics
-    /// When the environment does not.
+    /// When a variable is missing.
     #[must_use]
     pub fn resource<R: Resource>(&self) -> R {
-        R::open(&Opener::system()).expect("the test run's environment")
+        R::open(&ResourceContext::system()).expect("the test run's environment")
     }
 
-    /// Runs the `tools` binary on this stage, and returns what it printed.
+    /// Runs the `tools` binary on this stage, and returns its output.
     ///
     /// # Panics
     /// When it fails.
@@ -73,19 +82,19 @@ impl Stage {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// `cargo xtask`, as this run was started with it, in a checkout.
+    /// `cargo xtask` of this run, for another checkout.
     ///
     /// # Panics
-    /// When it was not.
+    /// When the run was not started by it.
     #[must_use]
     pub fn xtask(checkout: &Path) -> Command {
         let mut command = Command::new(shared::environment::required("SOUK_XTASK").unwrap());
-        // By its own crate's directory it finds the checkout, as cargo says it.
+        // Like cargo, it finds the checkout by its own crate's directory.
         command.env("CARGO_MANIFEST_DIR", checkout.join("infra/xtask")).current_dir(checkout);
         command
     }
 
-    /// The `Host` of a request: the API's, or that of the function that streams the reply.
+    /// The `Host` of a request: the API's, or that of a streaming function.
     #[must_use]
     pub fn host(&self, method: &str, path: &str) -> &str {
         let route = shared::api::route(&format!("{method} {}", path.split('?').next().unwrap_or_default()));

@@ -1,4 +1,4 @@
-//! `template.yaml`, read strictly: whatever this module does not know how to compare, it refuses.
+//! `template.yaml`, read strictly: anything that this module cannot compare is refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use serde_yaml_ng::{Mapping, Value};
 
 use crate::declared::{Declared, Trigger, pascal};
 
-/// Something in the template that is not as the contract says, or cannot be read.
+/// A difference between template and contract, or something unreadable.
 pub type Drift = String;
 
 /// The template.
@@ -18,7 +18,7 @@ pub struct Template {
     root: Value,
 }
 
-/// A function of the template, and what about it follows from its name alone.
+/// A function of the template, with the drift of the properties that follow from its name.
 pub struct TemplateFunction {
     pub declared: Declared,
     pub timeout: u64,
@@ -29,7 +29,7 @@ pub struct TemplateFunction {
     pub drift: Vec<Drift>,
 }
 
-/// The checkout.
+/// The checkout's directory.
 #[must_use]
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
@@ -39,7 +39,7 @@ impl Template {
     /// Reads the repository's template.
     ///
     /// # Panics
-    /// When it is not there or is not YAML.
+    /// When it is missing or not YAML.
     #[must_use]
     pub fn read() -> Self {
         Self::read_from("template.yaml")
@@ -48,7 +48,7 @@ impl Template {
     /// Reads one of the repository's templates.
     ///
     /// # Panics
-    /// When it is not there or is not YAML.
+    /// When it is missing or not YAML.
     #[must_use]
     pub fn read_from(path: &str) -> Self {
         Self::parse(&fs::read_to_string(repository().join(path)).unwrap())
@@ -63,25 +63,25 @@ impl Template {
         Self { root: serde_yaml_ng::from_str(text).unwrap() }
     }
 
-    /// The environment variables that every function has.
+    /// The environment variables of every function.
     #[must_use]
     pub fn common_environment(&self) -> BTreeSet<String> {
         keys(&self.root["Globals"]["Function"]["Environment"]["Variables"])
     }
 
-    /// What a parameter is where a deployment says nothing.
+    /// The default of a parameter.
     #[must_use]
     pub fn default_of(&self, parameter: &str) -> String {
         text(&self.root["Parameters"][parameter]["Default"])
     }
 
-    /// When a condition holds, as the template writes it.
+    /// A condition, in the template's notation.
     #[must_use]
     pub fn condition(&self, name: &str) -> String {
         text(&self.root["Conditions"][name])
     }
 
-    /// One of the properties that every function has.
+    /// A property of every function.
     #[must_use]
     pub fn global(&self, name: &str) -> String {
         text(&self.root["Globals"]["Function"][name])
@@ -90,7 +90,7 @@ impl Template {
     /// Every function by its name, which is its directory.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// What is unreadable.
     pub fn functions(&self) -> Result<BTreeMap<String, TemplateFunction>, Drift> {
         let mut functions = BTreeMap::new();
         for (id, resource) in self.resources("AWS::Serverless::Function") {
@@ -103,18 +103,18 @@ impl Template {
         Ok(functions)
     }
 
-    /// A queue: its properties, if it is there under the name that follows from its own.
+    /// The properties of a queue, under the logical id and the name that follow from its own.
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// What is missing or unreadable.
     pub fn queue(&self, name: &str) -> Result<&Value, Drift> {
         self.queue_called(&format!("{}Queue", pascal(name)), name)
     }
 
-    /// The dead-letter queue of a queue: there, and named in its redrive policy.
+    /// Checks a queue's dead-letter queue, and its redrive policy.
     ///
     /// # Errors
-    /// What is missing or cannot be read.
+    /// What is missing or unreadable.
     pub fn dead_letter_queue(&self, name: &str, queue: &Value) -> Result<(), Drift> {
         let id = format!("{}DeadLetterQueue", pascal(name));
         self.queue_called(&id, &format!("{name}-dlq"))?;
@@ -122,10 +122,10 @@ impl Template {
         expect("deadLetterTargetArn", &target, &format!("!GetAtt {id}.Arn"))
     }
 
-    /// Every alarm of one metric by its logical id: what it watches, and when it goes off.
+    /// Every alarm on a single metric by its logical id: its metric and its threshold.
     ///
     /// # Errors
-    /// What cannot be read.
+    /// What is unreadable.
     pub fn alarms(&self) -> Result<BTreeMap<String, Alarm>, Drift> {
         let computed = self.computed_alarms();
         self.resources("AWS::CloudWatch::Alarm")
@@ -173,14 +173,14 @@ impl Template {
     /// The value of a mapping.
     ///
     /// # Panics
-    /// When it is not there or is not a number.
+    /// When it is missing or not a number.
     #[must_use]
     pub fn mapped(&self, mapping: &str, key: &str, name: &str) -> u64 {
         let value = self.root["Mappings"][mapping][key][name].as_u64();
         value.unwrap_or_else(|| panic!("no number {name} in {mapping} for {key}"))
     }
 
-    /// Every text in the template, wherever it is, without what is read from its tag.
+    /// Every text anywhere in the template, without its tag.
     #[must_use]
     pub fn texts(&self) -> Vec<&str> {
         fn collect<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -231,7 +231,7 @@ impl Template {
         let variables = &properties["Environment"]["Variables"];
         let trigger = match (properties.get("Events"), properties.get("FunctionUrlConfig")) {
             (Some(_), Some(_)) => return Err("events and a function URL".into()),
-            (Some(events), None) => event(events)?,
+            (Some(events), None) => self.event(events)?,
             (None, Some(url)) => function_url(url)?,
             (None, None) if self.is_authorizer(id) => Trigger::Authorizer,
             (None, None) if self.is_run_by_deployment(id) => Trigger::Deployment,
@@ -258,6 +258,86 @@ impl Template {
         })
     }
 
+    fn event(&self, events: &Value) -> Result<Trigger, Drift> {
+        let mut events = events.as_mapping().into_iter().flatten();
+        let (Some((_, event)), None) = (events.next(), events.next()) else {
+            return Err("not exactly one event".into());
+        };
+        let properties = &event["Properties"];
+        match event["Type"].as_str() {
+            Some("HttpApi") => {
+                only(properties, &["ApiId", "Method", "Path", "Auth"])?;
+                expect("ApiId", &text(&properties["ApiId"]), "!Ref Api")?;
+                let is_public = match properties.get("Auth") {
+                    None => false,
+                    Some(auth) => {
+                        only(auth, &["Authorizer"])?;
+                        expect("Auth.Authorizer", &text(&auth["Authorizer"]), "NONE")?;
+                        true
+                    }
+                };
+                Ok(Trigger::Http { method: text(&properties["Method"]), path: text(&properties["Path"]), is_public })
+            }
+            Some("SQS") => {
+                only(properties, &["Queue", "BatchSize", "FunctionResponseTypes", "ScalingConfig"])?;
+                expect(
+                    "FunctionResponseTypes",
+                    &text(&properties["FunctionResponseTypes"][0]),
+                    "ReportBatchItemFailures",
+                )?;
+                let queue = text(&properties["Queue"]);
+                let queue = queue.strip_prefix("!GetAtt ").and_then(|queue| queue.strip_suffix("Queue.Arn"));
+                let queue = queue.ok_or("its Queue is not `!GetAtt NAMEQueue.Arn`")?;
+                let batch_size = properties["BatchSize"].as_u64().ok_or("no BatchSize")?;
+                Ok(Trigger::Queue { name: kebab(queue), batch_size, subscriptions: self.subscriptions(queue)? })
+            }
+            Some("ScheduleV2") => {
+                only(properties, &["Name", "ScheduleExpression", "PermissionsBoundary"])?;
+                Ok(Trigger::Schedule)
+            }
+            other => Err(format!("an event of type {other:?}")),
+        }
+    }
+
+    /// The types of the events that a queue subscribes to: the subscription, and the policy that lets the topic in, or neither.
+    fn subscriptions(&self, queue: &str) -> Result<BTreeSet<String>, Drift> {
+        let (subscription, policy) = (format!("{queue}Subscription"), format!("{queue}QueuePolicy"));
+        let subscription = self.resources("AWS::SNS::Subscription").find(|(id, _)| *id == subscription);
+        let policy = self.resources("AWS::SQS::QueuePolicy").find(|(id, _)| *id == policy);
+        let ((_, subscription), (_, policy)) = match (subscription, policy) {
+            (None, None) => return Ok(BTreeSet::new()),
+            (Some(subscription), Some(policy)) => (subscription, policy),
+            _ => return Err(format!("{queue}: a subscription without a policy, or a policy without one")),
+        };
+        let properties = &subscription["Properties"];
+        let known = ["TopicArn", "Protocol", "Endpoint", "RawMessageDelivery", "FilterPolicy", "RedrivePolicy"];
+        only(properties, &known)?;
+        expect("TopicArn", &text(&properties["TopicArn"]), "!Ref EventsTopic")?;
+        expect("Protocol", &text(&properties["Protocol"]), "sqs")?;
+        expect("Endpoint", &text(&properties["Endpoint"]), &format!("!GetAtt {queue}Queue.Arn"))?;
+        expect("RawMessageDelivery", &text(&properties["RawMessageDelivery"]), "true")?;
+        let dead_letters = format!("!GetAtt {queue}DeadLetterQueue.Arn");
+        expect("RedrivePolicy", &text(&properties["RedrivePolicy"]["deadLetterTargetArn"]), &dead_letters)?;
+        only(&properties["FilterPolicy"], &["type"])?;
+
+        only(&policy["Properties"], &["Queues", "PolicyDocument"])?;
+        let queues = format!("[!Ref {queue}Queue, !Ref {queue}DeadLetterQueue]");
+        expect("Queues", &text(&policy["Properties"]["Queues"]), &queues)?;
+        let statements = policy["Properties"]["PolicyDocument"]["Statement"].as_sequence().map(Vec::as_slice);
+        let [statement] = statements.unwrap_or_default() else {
+            return Err(format!("{queue}: not exactly one statement"));
+        };
+        only(statement, &["Effect", "Principal", "Action", "Resource", "Condition"])?;
+        expect("Effect", &text(&statement["Effect"]), "Allow")?;
+        expect("Principal", &text(&statement["Principal"]["Service"]), "sns.amazonaws.com")?;
+        expect("Action", &text(&statement["Action"]), "sqs:SendMessage")?;
+        let resources = format!("[!GetAtt {queue}Queue.Arn, {dead_letters}]");
+        expect("Resource", &text(&statement["Resource"]), &resources)?;
+        expect("Condition", &text(&statement["Condition"]["ArnEquals"]["aws:SourceArn"]), "!Ref EventsTopic")?;
+        let types = properties["FilterPolicy"]["type"].as_sequence().into_iter().flatten();
+        Ok(types.map(text).collect())
+    }
+
     fn is_authorizer(&self, id: &str) -> bool {
         let auth = &self.root["Resources"]["Api"]["Properties"]["Auth"];
         let default = auth["DefaultAuthorizer"].as_str().unwrap_or_default();
@@ -269,7 +349,7 @@ impl Template {
             .any(|(_, resource)| text(&resource["Properties"]["ServiceToken"]) == format!("!GetAtt {id}.Arn"))
     }
 
-    /// Each environment variable with all the values that it has anywhere.
+    /// Each environment variable with all of its values in the template.
     #[must_use]
     pub fn environment_values(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut values = BTreeMap::<String, BTreeSet<String>>::new();
@@ -283,10 +363,10 @@ impl Template {
     }
 }
 
-/// What every alarm tells.
+/// The `AlarmActions` of every alarm.
 pub const TELLS: &str = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
 
-/// What an alarm watches, as the template writes it.
+/// An alarm, in the template's notation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Alarm {
     pub namespace: String,
@@ -296,7 +376,7 @@ pub struct Alarm {
     pub dimension: (String, String),
     /// It goes off above this.
     pub threshold: u64,
-    /// What no data at all means.
+    /// The state of missing data.
     pub missing_data: String,
 }
 
@@ -352,47 +432,12 @@ fn is_gradual(preference: &Value) -> Result<bool, Drift> {
     Ok(false)
 }
 
-/// Without IAM: the function asks for an access token itself.
+/// Without IAM: the function requires an access token itself.
 fn function_url(url: &Value) -> Result<Trigger, Drift> {
     only(url, &["AuthType", "InvokeMode", "Cors"])?;
     expect("AuthType", &text(&url["AuthType"]), "NONE")?;
     expect("InvokeMode", &text(&url["InvokeMode"]), "RESPONSE_STREAM")?;
     Ok(Trigger::FunctionUrl)
-}
-
-fn event(events: &Value) -> Result<Trigger, Drift> {
-    let mut events = events.as_mapping().into_iter().flatten();
-    let (Some((_, event)), None) = (events.next(), events.next()) else { return Err("not exactly one event".into()) };
-    let properties = &event["Properties"];
-    match event["Type"].as_str() {
-        Some("HttpApi") => {
-            only(properties, &["ApiId", "Method", "Path", "Auth"])?;
-            expect("ApiId", &text(&properties["ApiId"]), "!Ref Api")?;
-            let is_public = match properties.get("Auth") {
-                None => false,
-                Some(auth) => {
-                    only(auth, &["Authorizer"])?;
-                    expect("Auth.Authorizer", &text(&auth["Authorizer"]), "NONE")?;
-                    true
-                }
-            };
-            Ok(Trigger::Http { method: text(&properties["Method"]), path: text(&properties["Path"]), is_public })
-        }
-        Some("SQS") => {
-            only(properties, &["Queue", "BatchSize", "FunctionResponseTypes", "ScalingConfig"])?;
-            expect("FunctionResponseTypes", &text(&properties["FunctionResponseTypes"][0]), "ReportBatchItemFailures")?;
-            let queue = text(&properties["Queue"]);
-            let queue = queue.strip_prefix("!GetAtt ").and_then(|queue| queue.strip_suffix("Queue.Arn"));
-            let queue = queue.ok_or("its Queue is not `!GetAtt NAMEQueue.Arn`")?;
-            let batch_size = properties["BatchSize"].as_u64().ok_or("no BatchSize")?;
-            Ok(Trigger::Queue { name: kebab(queue), batch_size })
-        }
-        Some("ScheduleV2") => {
-            only(properties, &["Name", "ScheduleExpression", "PermissionsBoundary"])?;
-            Ok(Trigger::Schedule)
-        }
-        other => Err(format!("an event of type {other:?}")),
-    }
 }
 
 fn grants(properties: &Value) -> Result<BTreeSet<(String, String)>, Drift> {
@@ -436,7 +481,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
     value.as_mapping().map(Mapping::keys).into_iter().flatten().map(text).collect()
 }
 
-/// A scalar or a list of them as the template writes it, its tags included.
+/// A scalar or a list of them in the template's notation, with its tags.
 fn text(value: &Value) -> String {
     match value {
         Value::Sequence(values) => format!("[{}]", values.iter().map(text).collect::<Vec<_>>().join(", ")),

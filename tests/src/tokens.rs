@@ -1,4 +1,4 @@
-//! Access tokens that the tests make themselves: with the stage's own key, and in every way that is wrong.
+//! Access tokens made by the tests: valid ones with the stage's own key, and invalid ones of every kind.
 
 use std::sync::LazyLock;
 
@@ -16,10 +16,10 @@ pub struct Key {
     pub pair: Ed25519KeyPair,
 }
 
-/// The key that the stage signs with.
+/// The stage's signing key.
 ///
 /// # Panics
-/// When the secret is not what it should be.
+/// When the secret has another shape.
 #[must_use]
 pub fn stage_key() -> &'static Key {
     static KEY: LazyLock<Key> = LazyLock::new(|| {
@@ -31,7 +31,7 @@ pub fn stage_key() -> &'static Key {
 }
 
 impl Key {
-    /// A key that nobody knows.
+    /// A key that no verifier trusts.
     #[must_use]
     pub fn stranger() -> Self {
         Self::of(&shared::auth::keys::generate().0)
@@ -42,7 +42,7 @@ impl Key {
         Self { kid: document.kid.clone(), pair: Ed25519KeyPair::from_pkcs8(&der).unwrap() }
     }
 
-    /// A token of these two parts, be they what they may.
+    /// Signs any header and claims.
     #[must_use]
     pub fn sign(&self, header: &str, claims: &str) -> String {
         let message = format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(claims));
@@ -51,13 +51,13 @@ impl Key {
     }
 }
 
-/// The header of a good token.
+/// The header of a valid token.
 #[must_use]
 pub fn header() -> Value {
     json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": stage_key().kid })
 }
 
-/// The claims of a good token, issued now.
+/// The claims of a valid token, issued now.
 #[must_use]
 pub fn claims(user_id: Uuid, session_id: Uuid, roles: &str) -> Value {
     let now = now();
@@ -67,13 +67,13 @@ pub fn claims(user_id: Uuid, session_id: Uuid, roles: &str) -> Value {
     })
 }
 
-/// A good token.
+/// A valid token.
 #[must_use]
 pub fn good(user_id: Uuid, session_id: Uuid, roles: &str) -> String {
     stage_key().sign(&header().to_string(), &claims(user_id, session_id, roles).to_string())
 }
 
-/// A token that was good until a minute ago.
+/// A token that expired a minute ago.
 #[must_use]
 pub fn expired(user_id: Uuid, session_id: Uuid, roles: &str) -> String {
     let (mut claims, then) = (claims(user_id, session_id, roles), now() - 660);

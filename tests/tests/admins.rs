@@ -1,4 +1,4 @@
-//! There is always an admin. A program of its own, since it takes the seeded admin's role away for a while.
+//! At least one active admin remains. A program of its own, since it takes the seeded admin's role away for a while.
 
 use serde_json::json;
 use tests::{Call, Reply, people, tokens};
@@ -12,20 +12,20 @@ fn delete_me(token: &str) -> Reply {
     Call::new(Method::DELETE, "/v1/users/me").token(token).send()
 }
 
-/// Two admins take each other's role away at once, again and again: one of them keeps it, each time.
+/// Two admins take each other's role away concurrently, again and again: each time one of them keeps it.
 #[test]
 fn the_last_admin_cannot_be_removed_by_whoever_and_however_fast() {
     let (ann, bob) = (people::register(), people::register());
     let seeded = "admin@souk.example";
     let id = |email: &str| people::id_of(&people::log_in(email));
     let (ann_id, bob_id, seeded_id) = (id(&ann), id(&bob), id(seeded));
-    // Of no session that ends: what stands between them and having no admin is the store alone.
+    // Tokens without a session that could end: only the store keeps the last admin.
     let token_of = |id: &str| tokens::good(id.parse().unwrap(), tokens::id(), "admin");
     let admin = token_of(&seeded_id);
     for id in [&ann_id, &bob_id] {
         assert_eq!(manage(&admin, id, &json!({ "roles": ["admin"] })), 200);
     }
-    // Whoever else has become an admin in this run must not count.
+    // Other admins of this run must not count.
     let others = Call::get("/v1/users?role=admin&status=active&limit=100").token(&admin).send().expect(200).json();
     let mine = [&ann_id, &bob_id, &seeded_id];
     for other in others["items"].as_array().unwrap() {
@@ -46,7 +46,7 @@ fn the_last_admin_cannot_be_removed_by_whoever_and_however_fast() {
         });
         let removed = [first, second].iter().filter(|&&status| status == 200).count();
         assert!(removed <= 1, "round {round}: {first} and {second}");
-        // Whoever is left gives the other everything back.
+        // The remaining admin restores the other one.
         let (left, gone) = if second == 200 { (&bob_id, &ann_id) } else { (&ann_id, &bob_id) };
         let token = token_of(left);
         let _ = delete_me(&token).expect_problem(409, "last-admin");
@@ -57,7 +57,7 @@ fn the_last_admin_cannot_be_removed_by_whoever_and_however_fast() {
     assert_eq!(manage(&token_of(&seeded_id), &bob_id, &json!({ "roles": ["customer"] })), 200);
 }
 
-/// Takes somebody's role away, unless the own was taken first: then the authorizer answers.
+/// Takes an admin's role away, unless the attacker's own was taken first: then the authorizer answers.
 fn attack(token: &str, id: &str, changes: &serde_json::Value) -> u16 {
     let path = format!("/v1/users/{id}");
     let seen = Call::get(&path).token(token).send();

@@ -1,6 +1,7 @@
-//! The cache against a real Redis, in this process: whatever waits where, nobody reads what is not so any more.
+//! The cache against a real Redis, in this process: under any interleaving no reader gets a stale value after the reply
+//! to a change.
 //!
-//! The store behind it is a variable, so that there are thousands of races a second.
+//! The store behind it is a variable, which allows thousands of races a second.
 
 use std::{
     collections::HashMap,
@@ -26,22 +27,22 @@ use uuid::Uuid;
 
 const READERS: usize = 32;
 const WRITERS: usize = 8;
-/// How many things are read and written at a time. Few, so that many meet at each.
+/// The number of cached things. Few, so that many tasks meet at each.
 const THINGS: usize = 4;
-/// After this many changes a thing is deleted, and another one takes its place.
+/// After this many changes a thing is deleted and replaced by another one.
 const CHANGES: u64 = 12;
 
-/// How long the race goes on, in seconds: 10, or what `SOUK_CACHE_RACE_SECONDS` says.
+/// Duration of the race in seconds: 10, or `SOUK_CACHE_RACE_SECONDS`.
 fn duration() -> Duration {
     Duration::from_secs(environment::parsed("SOUK_CACHE_RACE_SECONDS").unwrap_or(10))
 }
 
-/// A row of the store, and what everybody has been told of it.
+/// A row of the store, and the version that readers have to see.
 struct Thing {
     id: Uuid,
-    /// The version; nothing once it is deleted.
+    /// The version; `None` once it is deleted.
     row: Mutex<Option<u64>>,
-    /// The least that a reader who begins now may be given; `u64::MAX` where that is nothing at all.
+    /// The least version that a reader may get from now on; `u64::MAX` where it may get none.
     acknowledged: AtomicU64,
 }
 
@@ -56,7 +57,7 @@ impl Thing {
     }
 }
 
-/// Waits: mostly not, sometimes a moment, now and then long enough for others to overtake.
+/// Random delay: mostly none, sometimes short, rarely long enough to be overtaken.
 async fn dawdle(ambient: &Ambient) {
     match ambient.below(10) {
         0 => tokio::time::sleep(Duration::from_millis(ambient.below(60))).await,
@@ -70,7 +71,7 @@ async fn read(redis: &Redis, ambient: &Ambient, thing: &Thing) -> Cached {
     let load = async {
         dawdle(ambient).await;
         let found = thing.load();
-        // Between what was read and its fill.
+        // Between the read and its fill.
         dawdle(ambient).await;
         Ok::<_, ApiError>(found)
     };
@@ -104,7 +105,7 @@ async fn after_a_change_was_acknowledged_nobody_reads_what_was_before_it() {
         let redis: Redis = Stage::get().resource();
         tasks.spawn(async move {
             while Instant::now() < end {
-                // A deleted thing is read for as long as the reader happens to look at it.
+                // A deleted thing is read as long as a reader holds it.
                 let at = usize::try_from(ambient.below(THINGS as u64)).unwrap();
                 let thing = Arc::clone(&things.lock().unwrap()[at]);
                 for _ in 0..5 {

@@ -1,8 +1,8 @@
-//! While requests move to new code, an alarm takes the deployment back.
+//! Canary deployment: an alarm rolls it back while requests shift to new code.
 //!
-//! The stage's AWS has no `CodeDeploy`, which does that. So this is shown of what SAM makes of `template.yaml` with the settings of
-//! production, which is what CloudFormation hands to `CodeDeploy`. That a deployment which CloudFormation has taken back is told from
-//! one that went well, `delivery.rs` shows.
+//! The stage's AWS has no `CodeDeploy`, which does that. So the test checks what SAM makes of `template.yaml` with the
+//! settings of production, which CloudFormation hands to `CodeDeploy`. `delivery.rs` checks that a rollback by
+//! CloudFormation counts as a failure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,13 +17,13 @@ use tests::{
     template::repository,
 };
 
-/// What goes off when requests fail: its name is all that `CodeDeploy` knows of it.
+/// The alarm on failed requests: its name is all that `CodeDeploy` knows of it.
 const ALARM: &str = "souk-${Stage}-api-faults";
 
-/// Types that only a deployment little by little needs. `production.rs` shows that the stage does not know them.
+/// Types that only a gradual deployment needs. `production.rs` checks that the stage does not know them.
 const CODE_DEPLOY: [&str; 2] = ["AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup"];
 
-/// Every resource that CloudFormation makes of a template.
+/// Every resource that CloudFormation creates from a template.
 fn resources(template: &str) -> Map<String, Value> {
     transform(template, &with_lab())["Resources"].as_object().unwrap().clone()
 }
@@ -38,7 +38,7 @@ fn template() -> String {
     fs::read_to_string(repository().join("template.yaml")).unwrap()
 }
 
-/// A function's resources have its own name before theirs.
+/// A function's resources are prefixed with its name.
 fn alias(function: &str) -> String {
     format!("{}Aliaslive", pascal(function))
 }
@@ -138,7 +138,7 @@ fn the_alarm_hears_a_canary_that_fails_and_no_noise_at_any_rate() {
     assert!(goes_off(alarm, 60_000, 600), "a function with a tenth of the requests");
 }
 
-/// It counts what the API answers, so it sees every function that answers there through its alias, and none of the others.
+/// The alarm counts the API's replies: it covers every function that replies there through its alias, and no other.
 #[test]
 fn the_alarm_watches_the_api_that_asks_the_aliases() {
     let resources = resources(&template());
@@ -181,7 +181,8 @@ fn the_alarm_watches_the_api_that_asks_the_aliases() {
     );
 }
 
-/// The alias moves to a version of the function, the function waits for the migration, and that for its own function's new code.
+/// The alias shifts to a version of the function, the function waits for the migration, and that for its own function's
+/// new code.
 #[test]
 fn migrations_are_done_before_requests_move() {
     let resources = resources(&template());
@@ -247,7 +248,7 @@ fn another_value_of_the_variable_for_releases_makes_a_version_of_every_function(
     }
 }
 
-/// `delivery.rs` deploys the template like this. Nothing else about it differs.
+/// `delivery.rs` deploys the template like this, with no other difference.
 #[test]
 fn without_its_gradual_part_the_template_lacks_what_code_deploy_does_and_nothing_else() {
     let gradual = resources(&template());

@@ -1,33 +1,30 @@
-//! Lists of a catalogue of 100,000 products: how the store finds a page, and that a late one costs what the first one does.
+//! Lists of a catalogue of 100,000 products: the query plans, and that a late page costs as much as the first.
 //!
 //! A program of its own, since other tests would disturb it.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use shared::{
     money::Currency,
     store::{
         Mysql,
-        product_list::{self, Direction, Filter, Position, Search, Sort},
+        mysql::product_list::{self, Direction, Filter, Position, Search, Sort},
     },
 };
-use tests::{Stage, template};
+use tests::Stage;
 use tokio::sync::OnceCell;
 
 const PRODUCTS: &str = "100000";
 const LIMIT: u32 = 20;
-/// The page that is compared with the first.
+/// The late page.
 const LATE: u32 = 1000;
-/// How many pages are read as one on the way there.
+/// Pages per read on the way there.
 const STEP: u32 = 111;
-/// Of each page.
+/// Samples of each page.
 const SAMPLES: usize = 41;
-/// How many times as long as the first page a late one may take.
+/// The factor by which a late page may be slower than the first.
 const TOLERANCE: f64 = 1.5;
-/// How often more may happen before it counts: a busy machine is slow now and then.
+/// Attempts: a busy machine may be slow once.
 const ROUNDS: usize = 4;
 
 const SORTS: [Sort; 5] = [
@@ -44,10 +41,7 @@ async fn catalogue() -> Mysql {
     SEEDED
         .get_or_init(async || {
             let start = Instant::now();
-            let tools = template::repository().join("target/stage/tools");
-            let status =
-                Command::new(tools).args(["seed", "--products", PRODUCTS]).status().expect("the tools are built");
-            assert!(status.success(), "the sample catalogue could not be written");
+            let _ = Stage::tools(&["seed", "--products", PRODUCTS]);
             let elapsed = start.elapsed();
             println!("{PRODUCTS} products in {elapsed:.1?}");
             assert!(elapsed < Duration::from_secs(20), "{PRODUCTS} products took {elapsed:?}");
@@ -56,7 +50,7 @@ async fn catalogue() -> Mysql {
     Stage::get().resource()
 }
 
-/// Every kind of filter without a search, each of which many products pass.
+/// Every kind of filter without a search, each matched by many products.
 fn filters() -> Vec<Filter> {
     let currency = Some(Currency::EUR);
     let (min_price, max_price) = (Some(1500), Some(19_000));
@@ -72,7 +66,7 @@ fn filters() -> Vec<Filter> {
     ]
 }
 
-/// The filters that go with an order.
+/// The filters that are valid with an order.
 fn filters_of(sort: Sort) -> impl Iterator<Item = Filter> {
     filters().into_iter().filter(move |filter| !matches!(sort, Sort::Price(_)) || filter.currency.is_some())
 }
@@ -81,13 +75,13 @@ async fn page(mysql: &Mysql, filter: &Filter, sort: Sort, after: Option<&Positio
     pages(mysql, filter, sort, after, 1).await
 }
 
-/// Where some pages end that are read as one.
+/// The position after a number of pages, read as one.
 async fn pages(mysql: &Mysql, filter: &Filter, sort: Sort, after: Option<&Position>, count: u32) -> Option<Position> {
     let found = product_list::list(mysql, filter, sort, after, count * LIMIT).await.unwrap();
     found.last().map(|product| sort.position(product))
 }
 
-/// What looks for products in the plan: each step but those that put the page together.
+/// The search step of the plan: the steps that assemble the page are checked and left out.
 async fn search_of(mysql: &Mysql, filter: &Filter, sort: Sort, after: Option<&Position>) -> product_list::Step {
     let steps = product_list::plan(mysql, filter, sort, after, LIMIT).await.unwrap();
     let [page, row, search] = <[_; 3]>::try_from(steps).unwrap_or_else(|steps| panic!("another plan: {steps:?}"));
@@ -118,7 +112,7 @@ async fn every_list_walks_an_index_that_is_in_its_order() {
     }
 }
 
-/// Walking past all the others would take longer than sorting the few.
+/// Walking the index past all others would take longer than sorting few matches.
 #[tokio::test]
 async fn where_few_products_pass_the_filter_only_those_are_sorted() {
     let mysql = catalogue().await;
@@ -127,7 +121,7 @@ async fn where_few_products_pass_the_filter_only_those_are_sorted() {
         Filter { currency: Some(Currency::EUR), min_price: Some(777), max_price: Some(777), ..Filter::default() },
         Filter { currency: Some(Currency::EUR), min_price: Some(20_000_000), ..Filter::default() },
     ];
-    // Nothing is sold out in the sample catalogue.
+    // The sample catalogue has no product that is out of stock.
     let sold_out = Filter { currency: Some(Currency::EUR), available: Some(false), ..Filter::default() };
     for sort in SORTS {
         for (filter, index) in
@@ -177,7 +171,7 @@ async fn a_late_page_costs_what_the_first_one_does() {
     }
 }
 
-/// The late page's median time by the first one's, by turns.
+/// The ratio of median times of the late page and the first one, sampled in turns.
 async fn ratio(mysql: &Mysql, filter: &Filter, sort: Sort, late: Option<&Position>) -> f64 {
     let (mut first_times, mut late_times) = (Vec::new(), Vec::new());
     for _ in 0..SAMPLES {

@@ -1,7 +1,8 @@
-//! Placing an order, with the process ended at every step: before and after each statement, the commit included, before and after
-//! the message leaves, before the reply. Whoever then sends the same request again has one order, one mail, one notification, one change of the stock.
+//! Crash consistency of placing an order: the process is killed at every step, before and after each statement, the
+//! commit included, before and after the message leaves, before the reply. A retry of the same request then yields one
+//! order, one mail, one notification, one change of the stock.
 //!
-//! The function is the real binary; what stands between it and the servers cuts the conversation where it is to die.
+//! The function is the real binary; a proxy between it and the servers cuts the exchange where it is to die.
 
 use std::{sync::mpsc::RecvTimeoutError, thread, time::Duration};
 
@@ -18,6 +19,8 @@ use uuid::Uuid;
 
 const ROUTE: &str = "POST /v1/orders";
 const STOCK: u32 = 5;
+/// Longer than a function takes after its reply.
+const AFTER_REPLY: Duration = Duration::from_millis(1500);
 
 /// A buyer, and one request to place an order.
 struct Buyer {
@@ -38,14 +41,14 @@ impl Buyer {
     }
 }
 
-/// What a function is to reach through a proxy.
-fn through(mysql: &Proxy, sqs: &Proxy) -> [(&'static str, String); 2] {
+/// The environment of a function that connects through proxies.
+fn through(mysql: &Proxy, sns: &Proxy) -> [(&'static str, String); 2] {
     let endpoint = environment::required("SOUK_MYSQL_ENDPOINT").unwrap();
     let (before, after) = endpoint.rsplit_once(':').unwrap();
     let database = after.split_once('/').unwrap().1;
     [
         ("SOUK_MYSQL_ENDPOINT", format!("{before}:{}/{database}", mysql.port)),
-        ("AWS_ENDPOINT_URL_SQS", format!("http://127.0.0.1:{}", sqs.port)),
+        ("AWS_ENDPOINT_URL_SNS", format!("http://127.0.0.1:{}", sns.port)),
     ]
 }
 
@@ -54,12 +57,13 @@ fn port_of(address: &str) -> u16 {
     digits.parse().unwrap()
 }
 
-/// Ends a function where the proxy says, in the middle of the buyer's request. Whether it came to that.
-fn die_there(buyer: &Buyer, mysql: &Proxy, sqs: &Proxy, which: &Proxy, step: usize, cut: Cut) -> bool {
-    let function = Function::start("orders-place", &through(mysql, sqs));
+/// Kills a function where the proxy cuts, in the middle of the buyer's request. `false` if the exchange never came.
+fn die_there(buyer: &Buyer, mysql: &Proxy, sns: &Proxy, which: &Proxy, step: usize, cut: Cut) -> bool {
+    let function = Function::start("orders-place", &through(mysql, sns));
     // Connected, so that the steps are those of the request.
     let warm_up = Buyer::new(&buyer.email, buyer.id);
     assert_eq!(function.invoke(&warm_up.event)["statusCode"], 201);
+    function.wait_until_idle();
     let reached = which.cut(step, cut);
     thread::scope(|scope| {
         let request = scope.spawn(|| function.invoke(&buyer.event));
@@ -68,27 +72,29 @@ fn die_there(buyer: &Buyer, mysql: &Proxy, sqs: &Proxy, which: &Proxy, step: usi
                 Ok(()) => {
                     function.kill();
                     which.mend();
-                    // It panics, since nothing answers any more; unless it gave up waiting in the moment before, and answered.
+                    // It panics, since nothing answers any more; unless it timed out just before, and answered.
                     let _ = request.join();
                     return true;
                 }
                 Err(RecvTimeoutError::Timeout) if !request.is_finished() => {}
                 Err(_) => {
-                    which.mend();
                     assert_eq!(request.join().unwrap()["statusCode"], 201);
-                    return false;
+                    // It may come to that after the reply.
+                    let is_reached = reached.recv_timeout(AFTER_REPLY).is_ok();
+                    if is_reached {
+                        function.kill();
+                    }
+                    which.mend();
+                    return is_reached;
                 }
             }
         }
     })
 }
 
-/// As if so much time had passed that whoever died is not waited for any more.
+/// Expires the leases of the killed process.
 async fn let_leases_expire(mysql: &Mysql) {
-    for statement in [
-        "UPDATE idempotency_keys SET leased_until = '2000-01-01' WHERE leased_until IS NOT NULL",
-        "UPDATE outbox SET available_at = '2000-01-01' WHERE sent_at IS NULL",
-    ] {
+    for statement in ["UPDATE outbox SET available_at = '2000-01-01' WHERE sent_at IS NULL"] {
         sqlx::query(statement).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
     }
 }
@@ -97,16 +103,16 @@ async fn let_leases_expire(mysql: &Mysql) {
 async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happens_once() {
     let mysql: Mysql = Stage::get().resource();
     let through_mysql = Proxy::to(port_of(&environment::required("SOUK_MYSQL_ENDPOINT").unwrap()));
-    let through_sqs = Proxy::to(port_of(&Stage::get().aws_endpoint));
+    let through_sns = Proxy::to(port_of(&Stage::get().aws_endpoint));
     let email = people::register();
     let id: Uuid = people::id_of(&people::log_in(&email)).parse().unwrap();
 
     let mut deaths = Vec::new();
-    for (name, which) in [("MySQL", &through_mysql), ("SQS", &through_sqs)] {
+    for (name, which) in [("MySQL", &through_mysql), ("SNS", &through_sns)] {
         for cut in [Cut::BeforeRequest, Cut::BeforeReply] {
             for step in 0.. {
                 let buyer = Buyer::new(&email, id);
-                if !die_there(&buyer, &through_mysql, &through_sqs, which, step, cut) {
+                if !die_there(&buyer, &through_mysql, &through_sns, which, step, cut) {
                     assert!(step > 0, "{name} {cut:?}: the proxy saw nothing");
                     break;
                 }
@@ -114,7 +120,8 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
             }
         }
     }
-    // Statements: claim, begin, lock, take, order, items, message, complete, commit, sent; and the message itself. Each before and after.
+    // Statements: begin, key, lock, take, order, items, reply, event, commit, and after the reply sent; and the event itself. Each
+    // before and after.
     println!("{} deaths", deaths.len());
     assert!(deaths.len() >= 20, "{} deaths", deaths.len());
 
@@ -133,7 +140,7 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
         assert_eq!(row.try_get::<i64, _>("count").unwrap(), 1, "{death}");
         orders.push((death, order["id"].as_str().unwrap().to_owned()));
     }
-    // What was committed without its message leaving, or without that being noted, the relay sends.
+    // The relay sends the messages that were committed and not sent, or not marked as sent.
     let_leases_expire(&mysql).await;
     let relayed = aws::invoke("outbox-relay", &json!({}));
     assert_eq!(relayed["failed"], 0, "{relayed}");
@@ -142,7 +149,7 @@ async fn at_whichever_step_a_process_dies_the_request_can_be_sent_again_and_happ
         let queues = sqlx::query_scalar("SELECT queue FROM outbox WHERE envelope LIKE ? ORDER BY queue");
         let queues = queues.bind(format!("%{order}%")).fetch_all(&mut *mysql.connection().await.unwrap()).await;
         let queues: Vec<String> = queues.unwrap();
-        assert_eq!(queues, ["email", "notification"], "{death}");
+        assert_eq!(queues, ["events"], "{death}");
     }
     thread::sleep(Duration::from_secs(2));
     for (death, order) in &orders {

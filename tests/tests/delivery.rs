@@ -1,16 +1,19 @@
-//! How a release gets to AWS, what happens when it goes wrong, and who may send one.
+//! Releases to AWS: delivery, failure and rollback, and the permission for them.
 //!
-//! Real in `releases_arrive_fail_and_go_back`: `cargo xtask deploy`, SAM, the change sets and what CloudFormation does with them,
-//! migrations on a database of their own, the smoke test's requests through the API, the way back. `template.yaml` is deployed as
-//! `samconfig.toml` has it for production, from a copy of the checkout ([`Checkout::deployable`]) in which
+//! Real in `releases_arrive_fail_and_go_back`: `cargo xtask deploy`, SAM, change sets and CloudFormation's handling of
+//! them, migrations on a database of their own, the smoke test's requests through the API, the rollback.
+//! `template.yaml` is deployed with the production settings of `samconfig.toml`, from a copy of the checkout
+//! ([`Checkout::deployable`]) in which
 //!
-//! - all requests move at once, since the stage's AWS has no `CodeDeploy` (`canary.rs` shows that part; what an alarm ends, CloudFormation
-//!   takes back like what a failed migration ends, and `cargo xtask deploy` is told the same);
-//! - parameters that SAM itself reads are defaults too, since it is told nothing else by the stage's AWS;
+//! - all requests shift at once, since the stage's AWS has no `CodeDeploy` (`canary.rs` covers that part;
+//!   CloudFormation rolls back after an alarm as after a failed migration, and `cargo xtask deploy` is told the same);
+//! - parameters that SAM itself reads are defaults too, since the stage's AWS tells it nothing else;
 //! - the output `ApiUrl` is where the stage's AWS serves an API;
-//! - a function that nobody calls here is a file of a few bytes: to compress them all takes half a minute for each deployment.
+//! - a function that is not called here is a file of a few bytes: compressing all of them takes half a minute per
+//!   deployment.
 //!
-//! Its routes are made by the test after the first deployment, since the stage's AWS makes none. So that one fails its smoke test.
+//! The test creates the routes after the first deployment, since the stage's AWS creates none. So that one fails its
+//! smoke test.
 
 use std::{
     fs,
@@ -30,22 +33,22 @@ use tests::{
     template::repository,
 };
 
-/// The environment's name: its stack, its parameters and its secrets are called so.
+/// The environment's name: the name of its stack, and part of its parameters and secrets.
 const REHEARSAL: &str = "rehearsal";
-/// Functions that the smoke test reaches, or the deployment itself.
+/// The functions that the smoke test or the deployment itself calls.
 const CALLED: [&str; 6] = ["auth-jwks", "authorizer", "health", "health-ready", "migrate", "products-list"];
 /// The API's own name.
 const DOMAIN: &str = "api.souk.example";
 /// The function whose code the releases change.
 const CHANGED: &str = "products-list";
 
-/// What `cargo xtask deploy` reads of a checkout, in a directory that is removed at the end.
+/// The files of a checkout that `cargo xtask deploy` reads, in a directory that is removed at the end.
 struct Checkout {
     root: PathBuf,
 }
 
 impl Checkout {
-    /// One in which nothing can be deployed, but said what would be.
+    /// A checkout for dry runs only.
     fn new(name: &str) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let _ = fs::remove_dir_all(&root);
@@ -55,7 +58,7 @@ impl Checkout {
         Self { root }
     }
 
-    /// One with the template and the functions, which says of the rehearsal what the repository says of production, and some more
+    /// A checkout with the template and the functions, and with production's settings for the rehearsal, plus some
     /// parameters.
     fn deployable(parameters: &[(&str, &str)]) -> Self {
         let checkout = Self::new(REHEARSAL);
@@ -87,7 +90,7 @@ impl Checkout {
         self.root.join("target/lambda").join(function).join("bootstrap")
     }
 
-    /// Puts a function's code there. Some bytes behind it make it other code that does the same.
+    /// Adds a function's code. Trailing bytes make it different code with the same behaviour.
     fn build(&self, function: &str, behind: &str) {
         let built = fs::read(repository().join("target/lambda").join(function).join("bootstrap")).unwrap();
         self.put(function, &[&built, behind.as_bytes()].concat());
@@ -118,7 +121,7 @@ impl Drop for Checkout {
     }
 }
 
-/// What a deployment said, and whether it went well.
+/// The output and the success of a deployment.
 #[derive(Debug)]
 struct Deployment {
     succeeded: bool,
@@ -132,7 +135,7 @@ impl Deployment {
         Self { succeeded: output.status.success(), results: text(&output.stdout), progress: text(&output.stderr) }
     }
 
-    /// The one sentence of one that failed, which is the last that is said.
+    /// The last line of a failed deployment: its error.
     fn error(&self) -> &str {
         assert!(!self.succeeded, "{self:#?}");
         let (_, error) = self.progress.trim_end().rsplit_once("\nerror: ").expect("an error, at the end");
@@ -140,7 +143,7 @@ impl Deployment {
     }
 }
 
-/// The template as it is rehearsed.
+/// The template, adapted for the rehearsal.
 fn rehearsed(template: &str) -> String {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let mut text = template.to_owned();
@@ -162,8 +165,8 @@ fn rehearsed(template: &str) -> String {
     text
 }
 
-/// What the stores stack and `cargo xtask deploy` would have made: the stage's, under the rehearsal's name. The stores are the stage's
-/// too, but nothing that tests of the API can see of each other: MySQL's database, MongoDB's and Redis's are others.
+/// The output of the stores stack and of `cargo xtask deploy`, under the rehearsal's name. The servers are the stage's,
+/// but MySQL's, MongoDB's and Redis's databases are separate, so that tests of the API do not interfere.
 struct Handover {
     parameters: Vec<String>,
     secrets: Vec<String>,
@@ -219,13 +222,13 @@ fn parameter(name: &str) -> String {
     reply["Parameter"]["Value"].as_str().unwrap().to_owned()
 }
 
-/// The version that a function's requests go to.
+/// The live version of a function.
 fn live(function: &str) -> String {
     let alias = format!("/2015-03-31/functions/souk-{REHEARSAL}-{function}/aliases/live");
     aws::call("lambda", "GET", &alias, None)["FunctionVersion"].as_str().unwrap().to_owned()
 }
 
-/// The rehearsal's API, and the routes that the smoke test asks for.
+/// The rehearsal's API, and the routes that the smoke test calls.
 struct Api {
     path: String,
     url: String,
@@ -273,7 +276,7 @@ impl Api {
         aws::call("apigateway", "POST", &format!("{}/{kind}", self.path), Some(body))
     }
 
-    /// The status that it answers the function's requests with.
+    /// The status of the function's replies.
     fn status(&self) -> u16 {
         Stage::get().agent.get(format!("{}/v1/products?limit=1", self.url)).call().unwrap().status().as_u16()
     }
@@ -288,7 +291,7 @@ fn text(value: &Value, name: &str) -> String {
     value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}")).to_owned()
 }
 
-/// What somebody makes before who gives the API a name of its own: a zone and a certificate.
+/// The prerequisites of a custom domain: a zone and a certificate.
 fn zone() -> Stack {
     let resource = |kind: &str, name: &str, value: &str| json!({ "Type": kind, "Properties": { name: value } });
     let template = json!({
@@ -307,7 +310,7 @@ fn zone() -> Stack {
     stack
 }
 
-/// The functions of the rehearsal that there are.
+/// The existing functions of the rehearsal.
 fn functions() -> Vec<String> {
     let listed = aws::call("lambda", "GET", "/2015-03-31/functions/?MaxItems=10000", None);
     let names = listed["Functions"].as_array().unwrap().iter().map(|function| text(function, "FunctionName"));
@@ -325,7 +328,8 @@ async fn releases_arrive_fail_and_go_back() {
     let checkout = Checkout::deployable(&parameters);
     let stack = Stack::named(&format!("souk-{REHEARSAL}"));
 
-    // The first one: everything is made, the migrations are run. The API has no routes yet, and there is nothing to go back to.
+    // The first deployment: everything is created and migrated. The API has no routes yet, and there is no earlier
+    // version to roll back to.
     let first = checkout.deploy(&DEPLOY);
     assert_eq!(stack.wait(), "CREATE_COMPLETE", "{first:#?}");
     let no_way_back = "rollback failed: see its messages above, so what was deployed is still there: smoke test failed";
@@ -343,19 +347,19 @@ async fn releases_arrive_fail_and_go_back() {
     let named = aws::call("apigateway", "GET", &format!("/v2/domainnames/{DOMAIN}/apimappings"), None);
     assert_eq!(format!("/v2/apis/{}", text(&named["items"][0], "apiId")), api.path);
 
-    // New code for one function: it alone changes, and stays, since everything answers.
+    // New code for one function: only that one changes, and it stays, since everything answers.
     checkout.build(CHANGED, "2");
     let second = checkout.deploy(&DEPLOY);
     assert!(second.succeeded, "{second:#?}");
     assert_eq!(stack.wait(), "UPDATE_COMPLETE");
     assert_eq!((live(CHANGED), live("health")), ("2".to_owned(), "1".to_owned()));
 
-    // The same once more: nothing to do.
+    // The same once more: no changes.
     let same = checkout.deploy(&DEPLOY);
     assert!(same.succeeded && same.results.contains("No changes to deploy"), "{same:#?}");
     assert_eq!(live(CHANGED), "2");
 
-    // Code that does not start: the smoke test notices, and the function goes back.
+    // Code that does not start: the smoke test notices, and the function is rolled back.
     checkout.put(CHANGED, b"#!/bin/sh\nexit 1\n");
     let broken = checkout.deploy(&DEPLOY);
     assert!(
@@ -366,7 +370,7 @@ async fn releases_arrive_fail_and_go_back() {
     assert!(broken.results.ends_with("3 → 2\n1 functions went back\n"), "{broken:#?}");
     assert_eq!((live(CHANGED).as_str(), api.status()), ("2", 200));
 
-    // A migration that fails, there being no such database: CloudFormation takes everything back. Nobody else does anything.
+    // A failing migration, on a database that does not exist: CloudFormation rolls everything back by itself.
     checkout.build("migrate", "2");
     checkout.build(CHANGED, "4");
     handover.parameter("mysql/endpoint", &format!("{}_2", database.endpoint));
@@ -413,7 +417,7 @@ fn only_what_is_committed_goes_to_production() {
         assert!(refused.error().starts_with("only what is committed is deployed to prod"), "{refused:#?}");
         assert!(refused.error().contains(changed) && refused.results.is_empty(), "{refused:#?}");
     }
-    // Elsewhere one may try something out.
+    // A dry run of another environment is allowed.
     assert!(checkout.deploy(&["--env", "staging", "--dry-run"]).succeeded);
 }
 
@@ -444,7 +448,7 @@ fn workflow(name: &str) -> Yaml {
     serde_yaml_ng::from_str(&text).unwrap()
 }
 
-/// Every value under a key, however deep it is.
+/// Every value of a key, at any depth.
 fn under<'a>(key: &str, value: &'a Yaml, found: &mut Vec<&'a Yaml>) {
     match value {
         Yaml::Mapping(members) => {
@@ -462,7 +466,7 @@ fn all<'a>(key: &str, value: &'a Yaml) -> Vec<&'a Yaml> {
     found
 }
 
-/// `cargo xtask deploy` fails when the smoke test does, and a job that others need ends them when it fails, unless it says otherwise.
+/// `cargo xtask deploy` fails when the smoke test does, and a failed job stops the jobs that need it, by default.
 #[test]
 fn production_waits_for_a_staging_that_passed_its_smoke_test() {
     let deploy = workflow("deploy.yml");
@@ -562,7 +566,7 @@ fn no_workflow_has_a_key_and_only_those_that_deploy_have_an_identity() {
     assert_eq!(with_identity, ["production", "rollback", "staging"]);
 }
 
-/// That role is for this repository's jobs in one environment, and nobody can have a lasting key for it.
+/// The role is for this repository's jobs in one environment, and has no permanent key.
 #[test]
 fn the_role_trusts_the_jobs_of_one_environment() {
     let subjects = [

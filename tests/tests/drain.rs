@@ -1,5 +1,5 @@
-//! Two thousand orders' worth of messages, all left to the relay, some of them sent twice: the queues run empty, each message leaves
-//! the outbox, and each consumer's effect is there once.
+//! The messages of two thousand orders, all left to the relay, some of them duplicated: the queues drain, each message
+//! leaves the outbox, and each effect exists once.
 
 use std::{
     thread,
@@ -9,76 +9,53 @@ use std::{
 use serde_json::json;
 use shared::{
     ambient::Ambient,
-    auth::{Caller, Role, Roles},
-    lambda::IdempotencyKey,
-    mail::{Content, Email, Recipient},
-    notification::Notification,
-    queue::{EmailQueue, NotificationQueue, Outgoing, Queue},
-    store::{
-        Mongodb, Mysql,
-        idempotency::{self, Outcome},
-        notifications,
-        orders::{self, NewOrder},
-        outbox::Claimed,
-    },
+    identity::{Caller, Role, Roles},
+    messaging::{Destination, OutboxMessage, Publishes, Topic},
+    order::{NewOrder, OrderPlaced},
+    store::{Mongodb, Mysql, mongodb::notifications, mysql::orders},
     telemetry::Trace,
 };
 use sqlx::Row;
-use tests::{Stage, aws, people};
+use tests::{Stage, aws, keyed, people};
 use time::Duration as Span;
 use uuid::Uuid;
 
 const ORDERS: usize = 2000;
-/// Who place them, side by side.
+/// Concurrent buyers.
 const BUYERS: usize = 4;
-/// Of so many messages, one is sent once more: 5 %.
+/// One message of this many is duplicated: 5 %.
 const TWICE: usize = 20;
-const PATIENCE: Duration = Duration::from_mins(4);
+const TIMEOUT: Duration = Duration::from_mins(4);
 
-/// Places orders as the endpoint does, and dies each time before the messages are sent.
-async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<[Outgoing; 2]> {
+/// Places orders as the endpoint does, and dies each time before the event is published.
+async fn place(user_id: Uuid, product: Uuid, count: usize) -> Vec<OutboxMessage> {
     let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
+    let events: Publishes<OrderPlaced> = Stage::get().resource();
     let mut messages = Vec::with_capacity(count);
     for _ in 0..count {
-        let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-        let Outcome::Claimed(claim) = idempotency::claim(&mysql, &ambient, "test", user_id, &key).await.unwrap() else {
-            panic!("the key is new");
-        };
-        // So long ago that the lease of whoever died is over.
+        // So long ago that the sender's lease is over.
         let now = ambient.now() - Span::minutes(5);
-        let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
+        let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], expected_total: None, now };
+        let mut work = keyed::begin(&mysql, user_id, now).await.unwrap();
+        let (order, _) = orders::place(&mut work, &new).await.unwrap().unwrap();
         let trace = Trace::of(None, None, &ambient);
-        let finish = |order: &orders::Order| {
-            let content = Content::OrderPlaced { order_id: order.id, total: order.total, items: 1 };
-            let mail = Email { to: Recipient::User(order.user_id), content };
-            let mail = Outgoing::new::<EmailQueue>(ambient.id(), &trace, mail)?;
-            let told = Outgoing::new::<NotificationQueue>(ambient.id(), &trace, Notification::placed(order))?;
-            Ok(("{}".to_owned(), [mail, told]))
-        };
-        messages.push(orders::place(&mysql, &new, &claim, finish).await.unwrap().2);
+        let event = events.message(ambient.id(), &trace, &OrderPlaced::from(&order)).unwrap();
+        work.commit(201, "{}", std::slice::from_ref(&event)).await.unwrap();
+        messages.push(event);
     }
     messages
 }
 
-/// Sends some of the messages past the outbox: each of them is then delivered at least twice.
-async fn send_twice(messages: &[[Outgoing; 2]]) -> usize {
-    let (email, notification): (Queue<EmailQueue>, Queue<NotificationQueue>) =
-        (Stage::get().resource(), Stage::get().resource());
-    let claimed = |message: &Outgoing| Claimed {
-        id: message.id,
-        queue: message.queue.to_owned(),
-        envelope: message.envelope.clone(),
-        attempts: 1,
-    };
-    let mails: Vec<Claimed> = messages.iter().step_by(TWICE).map(|[mail, _]| claimed(mail)).collect();
-    let told: Vec<Claimed> = messages.iter().step_by(TWICE).map(|[_, told]| claimed(told)).collect();
-    let mut results = email.send_its_own(&mails).await;
-    results.extend(notification.send_its_own(&told).await);
+/// Publishes some of the events past the outbox: each of them is then delivered at least twice.
+async fn send_twice(messages: &[OutboxMessage]) -> usize {
+    let topic: Topic = Stage::get().resource();
+    let some: Vec<&OutboxMessage> = messages.iter().step_by(TWICE).collect();
+    let results = topic.send_all(&some).await;
     assert!(results.iter().all(|(_, result)| result.is_ok()));
     results.len()
 }
 
-/// Of these messages: how many left the outbox, and how many a consumer has noted as done.
+/// Of these messages: the number that left the outbox, and the number that a consumer has processed.
 async fn progress(mysql: &Mysql, ids: &[Uuid]) -> (i64, i64) {
     let mut counts = [0; 2];
     for ids in ids.chunks(1000) {
@@ -100,7 +77,7 @@ async fn progress(mysql: &Mysql, ids: &[Uuid]) -> (i64, i64) {
     (sent, done)
 }
 
-/// The ids of all notifications that a user has, page by page.
+/// The ids of all notifications of a user, page by page.
 async fn notifications_of(mongodb: &Mongodb, caller: &Caller) -> Vec<Uuid> {
     let mut found = Vec::new();
     loop {
@@ -113,10 +90,10 @@ async fn notifications_of(mongodb: &Mongodb, caller: &Caller) -> Vec<Uuid> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each() {
+async fn two_thousand_orders_worth_of_events_drain_into_one_mail_and_one_notification_each() {
     let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());
     let ambient = Ambient::system();
-    // Nobody's id: the mails are processed like any other, and none is written.
+    // An unknown id: the mails are processed like any other, and none is written.
     let buyer = Caller { user_id: ambient.id(), session_id: ambient.id(), roles: Roles(vec![Role::Customer]) };
     let start = Instant::now();
     let placing: Vec<_> = (0..BUYERS)
@@ -133,11 +110,11 @@ async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each
 
     let start = Instant::now();
     let twice = send_twice(&messages).await;
-    let ids: Vec<Uuid> = messages.iter().flatten().map(|message| message.id).collect();
-    let expected = (i64::try_from(2 * ORDERS).unwrap(), i64::try_from(ORDERS).unwrap());
+    let ids: Vec<Uuid> = messages.iter().map(|message| message.id).collect();
+    let expected = (i64::try_from(ORDERS).unwrap(), i64::try_from(ORDERS).unwrap());
     let mut found = Vec::new();
     while progress(&mysql, &ids).await != expected || found.len() < ORDERS {
-        assert!(start.elapsed() < PATIENCE, "{:?} and {}", progress(&mysql, &ids).await, found.len());
+        assert!(start.elapsed() < TIMEOUT, "{:?} and {}", progress(&mysql, &ids).await, found.len());
         let relayed = aws::invoke("outbox-relay", &json!({}));
         assert_eq!(relayed["failed"], 0, "{relayed}");
         thread::sleep(Duration::from_millis(200));
@@ -145,10 +122,10 @@ async fn two_thousand_orders_worth_of_messages_and_notifications_drain_once_each
     }
     println!("{} messages and {twice} duplicates drained in {:.1} s", ids.len(), start.elapsed().as_secs_f64());
 
-    // What is still on its way is a duplicate, and changes nothing.
+    // The rest on its way are duplicates, which change nothing.
     thread::sleep(Duration::from_secs(2));
-    let mut told: Vec<Uuid> = messages.iter().map(|[_, told]| told.id).collect();
-    told.sort_unstable_by(|one, other| other.cmp(one));
-    assert_eq!(notifications_of(&mongodb, &buyer).await, told, "each notification is there once");
+    let mut notified = ids.clone();
+    notified.sort_unstable_by(|one, other| other.cmp(one));
+    assert_eq!(notifications_of(&mongodb, &buyer).await, notified, "each notification is there once");
     assert_eq!(progress(&mysql, &ids).await, expected);
 }

@@ -1,4 +1,4 @@
-//! The contract, the function directories, `template.yaml`, `openapi.json` and the running stage say the same.
+//! Drift: the contract, the function directories, `template.yaml`, `openapi.json` and the running stage agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +30,7 @@ fn the_template_says_what_the_contract_says() {
     assert_eq!(drift(&Template::read()), Vec::<Drift>::new());
 }
 
-/// Whoever reads it may change the shape of MySQL: what serves requests must not.
+/// This secret grants changes of the schema: functions that serve requests must not have it.
 #[test]
 fn only_migrations_may_read_the_secret_of_the_first_user_of_mysql() {
     let functions = Template::read().functions().unwrap();
@@ -44,7 +44,7 @@ fn only_migrations_may_read_the_secret_of_the_first_user_of_mysql() {
 #[test]
 fn openapi_json_is_what_the_contract_says() {
     let written = fs::read_to_string(repository().join("openapi.json")).unwrap();
-    let generated = shared::contract::document().to_pretty_json().unwrap() + "\n";
+    let generated = shared::api::document().to_pretty_json().unwrap() + "\n";
     assert!(written == generated, "run `cargo xtask openapi`");
 }
 
@@ -60,7 +60,7 @@ fn whatever_the_openapi_document_refers_to_is_in_it() {
             _ => {}
         }
     }
-    let document = serde_json::to_value(shared::contract::document()).unwrap();
+    let document = serde_json::to_value(shared::api::document()).unwrap();
     let mut found = BTreeSet::new();
     references(&document, &mut found);
     assert!(!found.is_empty());
@@ -129,6 +129,17 @@ fn planted_drift_is_found() {
             "FunctionName: !Sub souk-${Stage}-ready",
         ),
         ("a queue's consumer", "Queue: !GetAtt EmailQueue.Arn", "Queue: !GetAtt EmailDeadLetterQueue.Arn"),
+        ("a subscription too few", "type: [order-placed.v1, order-cancelled.v1,", "type: [order-cancelled.v1,"),
+        ("a subscription to another topic", "      TopicArn: !Ref EventsTopic", "      TopicArn: !Ref AlarmTopicArn"),
+        ("an envelope in an envelope", "RawMessageDelivery: true", "RawMessageDelivery: false"),
+        (
+            "an event that gets lost",
+            "RedrivePolicy: # an event that the queue does not take\n        deadLetterTargetArn: !GetAtt Email",
+            "RedrivePolicy: # an event that the queue does not take\n        deadLetterTargetArn: !GetAtt Report",
+        ),
+        ("a queue that lets no topic in", "Service: sns.amazonaws.com", "Service: s3.amazonaws.com"),
+        ("a queue that lets every topic in", "aws:SourceArn: !Ref EventsTopic", "aws:SourceArn: \"*\""),
+        ("a publisher that may not", "Action: sns:Publish", "Action: sns:Subscribe"),
         ("a batch size", "BatchSize: 10", "BatchSize: 5"),
         ("no partial batches", "FunctionResponseTypes: [ReportBatchItemFailures]", "FunctionResponseTypes: []"),
         ("a visibility timeout", "VisibilityTimeout: 180", "VisibilityTimeout: 60"),
@@ -200,7 +211,7 @@ fn planted_drift_is_found() {
     }
 }
 
-/// All that the template and the contract do not agree on.
+/// All differences between template and contract.
 fn drift(template: &Template) -> Vec<Drift> {
     let mut drift = Vec::new();
     let mut differ = |what: &str, found: String, expected: String| {
@@ -268,7 +279,7 @@ fn concurrency(name: &str, function: &Declared) -> &'static str {
     }
 }
 
-/// What a variable is set to wherever it is set: it follows from its name.
+/// The value of a variable follows from its name, wherever it is set.
 fn expected_value(variable: &str) -> String {
     match variable {
         "SOUK_EMAIL_SENDER" => "!Ref EmailSender".into(),
@@ -292,6 +303,7 @@ fn expected_value(variable: &str) -> String {
                 ["souk", queue, "dead", "letter", "queue", "url"] => {
                     format!("!Ref {}DeadLetterQueue", tests::declared::pascal(queue))
                 }
+                ["souk", topic, "topic", "arn"] => format!("!Ref {}Topic", tests::declared::pascal(topic)),
                 ["souk", queue, "queue", "url"] => format!("!Ref {}Queue", tests::declared::pascal(queue)),
                 _ => format!("a variable that this test knows a value for: {variable}"),
             }
@@ -299,7 +311,7 @@ fn expected_value(variable: &str) -> String {
     }
 }
 
-/// Two alarms for every queue that is consumed, and one for the outboxes. The one that takes a deployment back computes: `canary.rs`.
+/// Two alarms for every consumed queue, and one for the outboxes. The one that rolls a deployment back computes: `canary.rs`.
 fn expected_alarms() -> BTreeMap<String, Alarm> {
     let alarm = |namespace: &str, metric: &str, dimension: (&str, String), threshold, missing_data: &str| Alarm {
         namespace: namespace.to_owned(),
@@ -325,7 +337,8 @@ fn expected_alarms() -> BTreeMap<String, Alarm> {
     alarms
 }
 
-/// The queue exists, waits long enough for its consumer, and gives up on a message only after some tries.
+/// The queue exists, its visibility timeout suits its consumer, and a message is dead-lettered only after several
+/// receives.
 fn queue_drift(template: &Template, name: &str, consumer_timeout: u64) -> Result<(), Drift> {
     let queue = template.queue(name)?;
     template.dead_letter_queue(name, queue)?;

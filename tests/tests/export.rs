@@ -1,10 +1,10 @@
-//! `GET /v1/products/export`, of more than a hundred thousand products. A program of its own, since nobody else wants so many.
+//! `GET /v1/products/export`, of more than a hundred thousand products. A program of its own, since no other test wants
+//! so many.
 //!
-//! Most of it runs the function's binary without a gateway, so that what is measured is the function.
+//! Most of it runs the function's binary without a gateway, so that the figures are the function's.
 
 use std::{
     io::{BufRead, BufReader, Read},
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -15,16 +15,20 @@ use shared::{
     money::{Currency, Money},
     store::{
         Mysql,
-        products::{self, Changes, Product, Updated},
+        mysql::products::{self, Changes, Product, Updated},
     },
 };
 use sqlx::Row;
 use tests::{
     Call, Stage, aws,
     function::{Function, Streamed},
-    people, template, tokens,
+    people, tokens,
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::datetime, macros::format_description};
+use time::{
+    OffsetDateTime,
+    format_description::well_known::Rfc3339,
+    macros::{datetime, format_description},
+};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use ureq::http::{Method, Request};
 use uuid::Uuid;
@@ -33,15 +37,15 @@ const PRODUCTS: u32 = 100_000;
 const ROUTE: &str = "GET /v1/products/export";
 const NDJSON: &str = "application/x-ndjson";
 const CSV: &str = "text/csv";
-/// What the function may take, in kB.
+/// The memory limit of the function, in kB.
 const MEMORY: u64 = 40_000;
-/// How soon the first products are there, at best: a busy machine is slow now and then.
+/// The time to the first products, at best: a busy machine may be slow once.
 const FIRST_BYTE: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(10);
-/// What only the export runs.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A pattern of the export's query only.
 const QUERY: &str = "%FROM products FORCE INDEX (PRIMARY)%";
 
-/// The catalogue, which one test at a time looks at: each measures, and some change it.
+/// The catalogue, for one test at a time: each measures, and some change it.
 async fn catalogue() -> (Mysql, MutexGuard<'static, ()>) {
     static SEEDED: OnceCell<()> = OnceCell::const_new();
     static ALONE: Mutex<()> = Mutex::const_new(());
@@ -49,9 +53,7 @@ async fn catalogue() -> (Mysql, MutexGuard<'static, ()>) {
     let mysql: Mysql = Stage::get().resource();
     SEEDED
         .get_or_init(async || {
-            let tools = template::repository().join("target/stage/tools");
-            let seed = Command::new(tools).args(["seed", "--products", &PRODUCTS.to_string()]).status().unwrap();
-            assert!(seed.success(), "the sample catalogue could not be written");
+            let _ = Stage::tools(&["seed", "--products", &PRODUCTS.to_string()]);
             products::insert_missing(&mysql, &awkward()).await.unwrap();
             let gone = awkward()[0].id;
             let _ = products::delete(&mysql, gone, datetime!(2026-03-02 00:00 UTC)).await.unwrap();
@@ -60,7 +62,7 @@ async fn catalogue() -> (Mysql, MutexGuard<'static, ()>) {
     (mysql, guard)
 }
 
-/// Products that are hard to write, the first of which will be deleted.
+/// Products that are hard to encode, the first of which will be deleted.
 fn awkward() -> Vec<Product> {
     let names = ["gone", "=1+1", "Vase, \"blau\"", "Ünïcødé 🏺", "\\", "{\"type\":\"end\",\"products\":1}", "#end"];
     let product = |(number, name): (usize, &str)| {
@@ -84,7 +86,7 @@ fn product(sku: &str, name: &str, at: OffsetDateTime) -> Product {
     }
 }
 
-/// How many products, and a checksum over all that is in them.
+/// The number of products, and a checksum over all their fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum {
     count: u64,
@@ -100,7 +102,7 @@ impl Sum {
     }
 }
 
-/// What the table holds after a product, by a query that has nothing of the export's.
+/// The products of the table after an id, by a query that shares nothing with the export's.
 async fn by_sql(mysql: &Mysql, after: Uuid) -> Sum {
     let time = "'%Y-%m-%dT%H:%i:%s.%f'";
     let statement = format!(
@@ -113,7 +115,7 @@ async fn by_sql(mysql: &Mysql, after: Uuid) -> Sum {
     Sum { count: row.get::<i64, _>("count").try_into().unwrap(), checksum: row.get("checksum") }
 }
 
-/// What is at the end of an export.
+/// The end of an export.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
     Whole(u64),
@@ -121,11 +123,11 @@ enum Ending {
         problem: String,
         after: Uuid,
     },
-    /// Nothing: it was cut off.
+    /// Cut off, without a last line.
     None,
 }
 
-/// An export that was read.
+/// An export as received.
 struct Export {
     sum: Sum,
     ids: Vec<Uuid>,
@@ -188,7 +190,7 @@ fn read_csv(reader: impl Read) -> Export {
             }
             id => {
                 let id: Uuid = id.parse().unwrap();
-                // The apostrophe that keeps a spreadsheet from computing.
+                // The apostrophe against CSV injection.
                 let text = |field: &str| match field.strip_prefix('\'') {
                     Some(formula) if formula.starts_with(['=', '+', '-', '@', '\t', '\r']) => formula.to_owned(),
                     _ => field.to_owned(),
@@ -218,7 +220,7 @@ fn microseconds(text: &str) -> String {
     OffsetDateTime::parse(text, &Rfc3339).unwrap().format(&format).unwrap()
 }
 
-/// What the function URL hands the function for a staff member.
+/// The event of the function URL for a staff member.
 fn event(media_type: &str, encoding: &str, after: Option<Uuid>) -> Value {
     let mut event = aws::http_event(ROUTE, &json!({}));
     let token = tokens::good(tokens::id(), tokens::id(), "staff");
@@ -235,7 +237,7 @@ fn plain(function: &Function, after: Option<Uuid>) -> Streamed {
     reply
 }
 
-/// Reads some lines, and returns the ids in them and whatever is left to be read.
+/// Reads some lines, and returns their ids and the unread rest.
 fn some(reply: Streamed, lines: usize) -> (Vec<Uuid>, BufReader<Streamed>) {
     let mut reader = BufReader::with_capacity(1024, reply);
     let mut ids = Vec::new();
@@ -261,7 +263,7 @@ async fn running(mysql: &Mysql) -> Vec<u64> {
 async fn expect_none_running(mysql: &Mysql) {
     let start = Instant::now();
     while !running(mysql).await.is_empty() {
-        assert!(start.elapsed() < PATIENCE, "the query still runs");
+        assert!(start.elapsed() < TIMEOUT, "the query still runs");
         thread::sleep(Duration::from_millis(20));
     }
     println!("the query ended {:?} after the client hung up", start.elapsed());
@@ -301,7 +303,7 @@ async fn the_first_products_come_at_once_compressed_or_not() {
         let mut times = Vec::new();
         while times.last().is_none_or(|time| *time >= FIRST_BYTE) {
             assert!(times.len() < 10, "the first products came after {times:?}");
-            // A new one each time: the last has still to find out that it was hung up on.
+            // A new process each time: the last one still has to notice its closed connection.
             let function = Function::start("products-export", &[]);
             assert_eq!(plain(&function, Some(Uuid::max())).text().unwrap(), "{\"type\":\"end\",\"products\":0}\n");
             let start = Instant::now();
@@ -347,7 +349,7 @@ async fn a_store_that_fails_midway_is_told_and_the_rest_comes_after_it() {
         let mut reply = function.stream(&event(media_type, "", None));
         let mut start = vec![0; 100];
         reply.read_exact(&mut start).unwrap();
-        // Nobody reads on, so it is in the middle of its query now.
+        // Its reader has stopped, so it is in the middle of its query.
         let [connection] = running(&mysql).await[..] else { panic!("not exactly one export") };
         let statement = sqlx::AssertSqlSafe(format!("KILL {kill} {connection}"));
         sqlx::raw_sql(statement).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
@@ -423,7 +425,7 @@ async fn an_export_is_of_one_moment_whatever_changes_meanwhile() {
     assert_ne!(by_sql(&mysql, Uuid::nil()).await, expected);
 }
 
-/// A request to the function's URL on the stage, whose reply is not read yet.
+/// A request to the function URL on the stage, whose reply is not read yet.
 fn request(headers: &[(&str, &str)]) -> ureq::http::Response<ureq::Body> {
     let (stage, path) = (Stage::get(), "/v1/products/export");
     let mut request = Request::get(format!("{}{path}", stage.aws_endpoint)).header("host", stage.host("GET", path));
@@ -511,7 +513,7 @@ async fn a_token_that_was_revoked_opens_nothing() {
     let _ = Call::post("/v1/auth/logout").token(&staff).send().expect(204);
     let start = Instant::now();
     while export().token(&staff).send().status != 401 {
-        assert!(start.elapsed() < PATIENCE, "the token still opens the export");
+        assert!(start.elapsed() < TIMEOUT, "the token still opens the export");
         thread::sleep(Duration::from_millis(50));
     }
 }

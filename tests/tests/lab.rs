@@ -1,4 +1,4 @@
-//! The lab: every experiment shows its idea, and nobody can ask too much of its endpoints.
+//! The lab: every experiment confirms its expectation, and its endpoints bound what a request may cost.
 //!
 //! A program of its own, since other tests would disturb the figures; and one test at a time.
 
@@ -9,7 +9,7 @@ use tests::{Call, template::repository};
 
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// The experiments check what they show themselves, with wide room.
+/// The experiments check their expectations themselves, with a wide margin.
 #[test]
 fn every_experiment_shows_its_idea_and_their_page_asks_nobody_for_anything() {
     let _alone = ALONE.lock();

@@ -1,4 +1,4 @@
-//! The `migrate` function on databases of its own: twice, two at once, after newer code, and failing in a deployment.
+//! The `migrate` function on databases of its own: repeated, concurrent, after newer code, and failing in a deployment.
 
 use std::{fs, process::Command, thread, time::Duration};
 
@@ -26,23 +26,20 @@ async fn of_two_migrations_that_start_at_once_one_waits_and_both_succeed() {
     let found = database.applied().await;
     assert_eq!(found.len(), migrations());
     assert!(found.iter().all(|(_, success)| *success), "{found:?}");
-    // Once more, when there is nothing left to do.
+    // Once more, with no migration left.
     assert_eq!(functions[0].invoke(&json!({})), migrated[0]);
     assert_eq!(database.applied().await, found);
 }
 
-/// While somebody holds the lock that a migration takes, another one waits; it goes on when that is free.
+/// A migration waits while another connection holds its lock, and goes on when it is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_migration_waits_for_one_that_is_under_way() {
     let database = Database::create().await;
     let environment = database.environment();
     let function = Function::start("migrate", &environment);
     let first = function.invoke(&json!({}));
-    // The last one again, which is slow: its index is locked by a reader of the table.
-    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM (SELECT * FROM _sqlx_migrations) AS all_of_them)")
-        .execute(&database.pool)
-        .await
-        .unwrap();
+    // Repeats the last one, which is slow: a reader of the table locks its index.
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = 6").execute(&database.pool).await.unwrap();
     sqlx::query("DROP INDEX reports_by_age ON reports").execute(&database.pool).await.unwrap();
     let mut reader = Box::pin(database.pool.begin()).await.unwrap();
     let _ = sqlx::query("SELECT * FROM reports").fetch_all(&mut *reader).await.unwrap();
@@ -60,7 +57,7 @@ async fn a_migration_waits_for_one_that_is_under_way() {
     assert_eq!(database.applied().await.len(), migrations());
 }
 
-/// As when a deployment is taken back: the code before runs on what newer code has left, be that whole or not.
+/// A rollback of a deployment: older code runs on the schema of newer code, complete or not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_code_leaves_alone_what_newer_code_has_done() {
     let database = Database::create().await;
@@ -76,7 +73,7 @@ async fn older_code_leaves_alone_what_newer_code_has_done() {
     }
 }
 
-/// What the server answers who may not do something.
+/// The server's errors for missing privileges.
 const DENIED: [u16; 3] = [1044, 1142, 1227];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +111,7 @@ async fn the_user_of_functions_may_read_and_write_rows_and_nothing_else() {
         assert!(DENIED.contains(&number), "{statement}: {refusal}");
     }
 
-    // One whose password is not the secret's is given it.
+    // A password that differs from the secret's is set to it.
     let alter = format!("ALTER USER {user} IDENTIFIED BY 'another'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(alter)).execute(&database.pool).await.unwrap();
     let connect = || Box::pin(MySqlPool::connect_with(options.clone()));
@@ -123,7 +120,7 @@ async fn the_user_of_functions_may_read_and_write_rows_and_nothing_else() {
     assert!(connect().await.is_ok());
 }
 
-/// A stack like the app's: a function that migrates, and something that needs what it has done.
+/// A stack like the app's: a function that migrates, and a resource that needs the migration.
 fn stack(endpoint: &str, release: &str) -> String {
     let variable = |name: &'static str| shared::environment::required(name).unwrap();
     let configuration = format!("/2015-03-31/functions/{}/configuration", Stage::function("migrate"));
@@ -159,7 +156,7 @@ fn code() -> Value {
     aws::json_call("ssm", "AmazonSSM.GetParameter", &json!({ "Name": CODE }))["Parameter"]["Value"].clone()
 }
 
-/// Puts the function's code where CloudFormation reads it.
+/// Uploads the function's code for CloudFormation.
 fn upload() {
     let bootstrap = template::repository().join("target/lambda/migrate/bootstrap");
     let zip = std::env::temp_dir().join(format!("souk-migrate-{}.zip", std::process::id()));
@@ -180,7 +177,7 @@ async fn a_deployment_whose_migration_fails_is_taken_back() {
     assert_eq!(deployment.wait(), "CREATE_COMPLETE", "{}", deployment.events());
     assert_eq!((code(), database.applied().await.len()), (json!("1"), migrations()));
 
-    // There is no such database.
+    // This database does not exist.
     deployment.update(&stack(&format!("{endpoint}_2"), "2"), &[]).unwrap();
     assert_eq!(deployment.wait(), "UPDATE_ROLLBACK_COMPLETE", "{}", deployment.events());
     assert!(deployment.events().contains("Unknown database"), "{}", deployment.events());

@@ -20,7 +20,7 @@ const STAGE: &str = "prod";
 const ACCOUNT: &str = "eu-central-1:123456789012";
 
 /// What a handler calls only for a property that no resource has.
-const OF_PROPERTIES: [(&str, &str); 20] = [
+const OF_PROPERTIES: [(&str, &str); 21] = [
     ("elasticfilesystem:DescribeMountTargets", "FileSystemConfigs"),
     ("firehose:TagDeliveryStream", "DataProtectionPolicy"),
     ("kms:CreateGrant", "KmsKeyArn"),
@@ -41,6 +41,7 @@ const OF_PROPERTIES: [(&str, &str); 20] = [
     ("logs:DisassociateKmsKey", "KmsKeyId"),
     ("logs:PutDataProtectionPolicy", "DataProtectionPolicy"),
     ("s3:GetObjectVersion", "S3ObjectVersion"),
+    ("sns:PutDataProtectionPolicy", "DataProtectionPolicy"),
 ];
 /// Named by handlers, and no actions of IAM.
 const NO_ACTIONS: [&str; 2] = ["apigateway:TagResource", "s3:REST.PUT.OBJECT"];
@@ -229,6 +230,10 @@ fn target(action: &str, id: &str, resource: &Value) -> String {
         }
         ("iam", _) => format!("arn:aws:iam::123456789012:role/souk-{STAGE}-{id}-1A2B3C"),
         ("sqs", _) => format!("arn:aws:sqs:{ACCOUNT}:{}", named("QueueName")),
+        // A subscription is made at its topic, of which there is one.
+        ("sns", _) => {
+            format!("arn:aws:sns:{ACCOUNT}:{}", properties["TopicName"].as_str().unwrap_or("souk-prod-events"))
+        }
         ("logs", _) => format!("arn:aws:logs:{ACCOUNT}:log-group:{}", named("LogGroupName")),
         ("apigateway", _) => "arn:aws:apigateway:eu-central-1::/apis/a1b2".to_owned(),
         ("cloudwatch", call) if call.contains("Dashboard") => {
@@ -331,6 +336,12 @@ fn planted_gaps_in_the_role_are_found() {
             "logs:DescribeLogGroups on *",
         ),
         ("a role whose policies cannot be listed", "                  - iam:ListRolePolicies\n", "", "AWS::IAM::Role"),
+        (
+            "a subscription that cannot be taken back",
+            "                  - sns:Unsubscribe\n",
+            "",
+            "sns:Unsubscribe on *",
+        ),
         ("no right to the zone", "route53:ChangeResourceRecordSets, ", "", "AWS::Route53::RecordSet"),
     ] {
         assert!(original.contains(found), "{kind}: nothing to plant it in");
@@ -457,10 +468,10 @@ fn the_boundary_allows_what_the_roles_below_it_may_do_and_no_more() {
             for action in &statement.actions {
                 used.insert(action.clone());
                 for resource in &statement.resources {
-                    // A queue or an alias that the stack itself makes.
+                    // A queue, a topic or an alias that the stack itself makes.
                     let own = format!("souk-{STAGE}-{id}");
                     let resource = match action.split_once(':').unwrap().0 {
-                        "sqs" => format!("arn:aws:sqs:{ACCOUNT}:{own}"),
+                        service @ ("sqs" | "sns") => format!("arn:aws:{service}:{ACCOUNT}:{own}"),
                         "lambda" => format!("arn:aws:lambda:{ACCOUNT}:function:{own}:live"),
                         _ => resource.clone(),
                     };

@@ -1,5 +1,5 @@
-//! The stacks around `template.yaml`: they name the same things, they fit each other in size, and they can be created, changed and
-//! deleted, as far as the stage's AWS knows their parts.
+//! The stacks around `template.yaml`: their names match, their sizes fit each other, and they can be created, changed
+//! and deleted, as far as the stage's AWS knows their resources.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,16 +22,16 @@ use tests::{
 
 const STORES: &str = "infra/stores.yaml";
 const MONITORING: &str = "infra/monitoring.yaml";
-/// Where the app stack says what its API is called by.
+/// The parameter with the API's id, which the app stack writes.
 const API_ID: &str = "/souk/local/api/id";
 const SIZES: [&str; 3] = ["demo", "small", "large"];
 
-/// What `template.yaml` reads and no stack makes: the keys of access tokens (docs/KEYS.md).
+/// Read by `template.yaml` and created by no stack: the keys of access tokens (docs/KEYS.md).
 const MADE_OTHERWISE: [&str; 2] = ["parameter token/public-keys", "secret token-signing-key"];
-/// What `stores.yaml` makes for itself.
+/// Used only within `stores.yaml`.
 const ONLY_OF_STORES: &str = "secret redis-authorizer";
 
-/// Types that MiniStack does not know. `what_the_stage_is_said_not_to_know_it_refuses` says when one can go.
+/// Types that MiniStack does not know. `what_the_stage_is_said_not_to_know_it_refuses` tells when one can go.
 const UNKNOWN_TYPES: [&str; 10] = [
     "AWS::CloudWatch::CompositeAlarm",
     "AWS::CodeDeploy::Application", // of what SAM makes of template.yaml: delivery.rs does without
@@ -44,7 +44,7 @@ const UNKNOWN_TYPES: [&str; 10] = [
     "AWS::RDS::DBProxyTargetGroup",
     "AWS::SecretsManager::RotationSchedule",
 ];
-/// The mark of an alarm that computes with metrics, which MiniStack does not either.
+/// The mark of an alarm with metric math, which MiniStack does not know either.
 const METRIC_MATH: &str = "\n      Metrics:\n";
 
 #[test]
@@ -92,7 +92,7 @@ fn the_functions_of_each_size_find_room_in_its_stores() {
         let allowed = stores.mapped("Sizes", size, "MysqlConnections") * 9 / 10;
         assert!(needed <= allowed, "{size}: {needed} connections to MySQL, of {allowed}");
 
-        // The driver opens a second one, to look after the server.
+        // The driver opens a second connection, for monitoring.
         let (needed, allowed) = (2 * environments("SOUK_MONGODB_ENDPOINT"), mongodb_connections(size));
         assert!(needed <= allowed, "{size}: {needed} connections to DocumentDB, which is to have {allowed}");
 
@@ -382,7 +382,8 @@ fn alarms_go_off_at_nine_tenths_of_what_the_stores_allow() {
     }
 }
 
-/// The dashboard finds routes by the API, functions and queues by what their names begin with; the drift test knows the names.
+/// The dashboard finds routes by the API, functions and queues by prefixes of their names; the drift test checks the
+/// names.
 #[test]
 fn the_dashboard_is_json_and_looks_for_everything_there_is() {
     let template = Template::read_from(MONITORING);
@@ -540,7 +541,7 @@ fn the_stores_stack_is_created_changed_and_deleted() {
     stack.delete();
     assert_eq!(stack.wait(), "gone", "{}", stack.events());
     assert_eq!(parameters_of_drill(), BTreeSet::new());
-    // Kept on purpose, for snapshots that are restored.
+    // Retained on purpose, for restoring a snapshot.
     let kept = ["mac-key", "mongodb", "mysql", "mysql-admin"].map(|name| format!("souk/drill/{name}"));
     assert_eq!(secrets_of_drill(), kept.clone().into());
     for name in kept {
@@ -601,14 +602,14 @@ fn a_deployment_that_answers_passes_the_smoke_test_and_one_that_does_not_fails_i
     let api = stage.api_host.split('.').next().unwrap();
     let passed = smoke_test(&format!("{}/_aws/execute-api/{api}/$default", stage.aws_endpoint));
     assert!(passed.status.success(), "{passed:?}");
-    // No API is called so: whatever is asked for is not there.
+    // No API has this id: every route is a 404.
     let failed = smoke_test(&format!("{}/_aws/execute-api/none/$default", stage.aws_endpoint));
     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
     assert!(String::from_utf8_lossy(&failed.stdout).contains("/health/ready: 404, and not 200"), "{failed:?}");
 }
 
-/// What `cargo xtask deploy` does after a smoke test that failed. Only this function has a version before the one that is live, and one
-/// after it.
+/// The rollback of `cargo xtask deploy` after a failed smoke test. Only this function has a version before the live
+/// one, and one after it.
 #[test]
 fn a_rollback_brings_the_alias_back_to_the_version_before() {
     let function = format!("/2015-03-31/functions/{}", Stage::function("health"));
@@ -645,7 +646,7 @@ fn mongodb_connections(size: &str) -> u64 {
     }
 }
 
-/// Every consumer, and how many environments its queue may start.
+/// Every consumer with the maximum concurrency of its queue.
 fn consumers(app: &Template) -> BTreeMap<String, u64> {
     let is_consumer = |name: &str| declared().get(name).is_some_and(|of| matches!(of.trigger, Trigger::Queue { .. }));
     let names: BTreeMap<String, String> =
@@ -659,7 +660,7 @@ fn consumers(app: &Template) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// The parameters and secrets that a template speaks of, by what follows the stage in their names.
+/// The parameters and secrets that a template refers to, by the part of their names after the stage.
 fn names(template: &Template) -> BTreeSet<String> {
     let handed_over = template.handed_over().into_values();
     let mut found: BTreeSet<String> =
@@ -675,7 +676,7 @@ fn names(template: &Template) -> BTreeSet<String> {
     found
 }
 
-/// The parameters and secrets that a template makes, by what follows the stage in their names.
+/// The parameters and secrets that a template creates, by the part of their names after the stage.
 fn made(template: &Template) -> BTreeSet<String> {
     let kinds = [
         ("parameter", "AWS::SSM::Parameter", "/souk/${Stage}/"),
@@ -699,7 +700,7 @@ fn text(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap()
 }
 
-/// A template's text up to its resources, and each resource's own.
+/// A template's text before its resources, and each resource's text.
 fn split(template: &str) -> (String, Vec<(String, String)>) {
     let (head, body) = template.split_once("\nResources:\n").unwrap();
     let mut resources: Vec<(String, String)> = Vec::new();
@@ -714,8 +715,8 @@ fn split(template: &str) -> (String, Vec<(String, String)>) {
     (format!("{head}\nResources:\n"), resources)
 }
 
-/// The part of a template that MiniStack knows, and the resources that are left out: those it does not know, and whatever cannot be
-/// without them.
+/// The part of a template that MiniStack knows, and the omitted resources: unknown types, and resources that depend on
+/// them.
 fn known_part(template: &str) -> (String, Vec<String>) {
     let (head, resources) = split(template);
     let is_unknown = |resource: &str| {

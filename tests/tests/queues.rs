@@ -1,7 +1,7 @@
-//! Consumers and the relay on real queues: what fails alone, what comes back when, who dies in the middle.
+//! Consumers and the relay on real queues: partial failures, retries with backoff, crashes in the middle.
 //!
-//! Two kinds of consumer: one that is declared here and fails as it is told, and the real binary. Both on queues of the test's
-//! own, polled as Lambda polls.
+//! Two kinds of consumer: one declared here, which fails on demand, and the real binary. Both on the test's own queues,
+//! polled like Lambda does.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,10 @@ use serde_json::Value;
 use shared::{
     ambient::Ambient,
     aws::Aws,
-    lambda::{Call, Consumer, ConsumerContract, Delivery, Failure, Serve},
-    mail::{Content, Email, Recipient},
+    lambda::{Consumer, ConsumerContract, Delivery, Invocation, Serve},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::{Backoff, Deliveries, Failure, OutboxMessage, QueueContract},
     money::{Currency, Money},
-    queue::{Backoff, Deliveries, EmailQueue, Outgoing, QueueContract},
     store::Mysql,
     telemetry::Trace,
 };
@@ -31,7 +31,7 @@ use tests::{
 };
 use uuid::Uuid;
 
-/// What a message does to its consumer.
+/// The effect of a message on its consumer.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum Effect {
     Good,
@@ -47,10 +47,11 @@ impl QueueContract for ProbeQueue {
     const NAME: &'static str = "probe";
     const URL: &'static str = "SOUK_PROBE_QUEUE_URL";
     const DEAD_LETTER_URL: &'static str = "SOUK_PROBE_DEAD_LETTER_QUEUE_URL";
+    type Command = Effect;
     type Message = Effect;
 }
 
-/// A consumer that does as its messages say.
+/// A consumer whose messages determine the outcome.
 struct Probe;
 
 shared::function!(Probe = "probe" Consumer { deliveries: Deliveries<ProbeQueue> });
@@ -68,7 +69,7 @@ impl ConsumerContract for Probe {
 
 type ProbeNeeds = <Probe as shared::contract::Function>::Needs;
 
-/// How often each message was handled, by its outbox id.
+/// The number of times each message was handled, by its outbox id.
 static HANDLED: Mutex<Option<HashMap<Uuid, u32>>> = Mutex::new(None);
 
 fn handled(id: Uuid) -> u32 {
@@ -95,20 +96,21 @@ async fn handle(_: ProbeNeeds, delivery: Delivery<Probe>) -> Result<(), Failure>
 fn send(queue: &Queue, effect: Effect) -> Uuid {
     let ambient = Ambient::system();
     let id = ambient.id();
-    queue.send(&Outgoing::new::<ProbeQueue>(id, &Trace::of(None, None, &ambient), effect).unwrap().envelope);
+    queue.send(&OutboxMessage::command::<ProbeQueue>(id, &Trace::of(None, None, &ambient), effect).unwrap().envelope);
     id
 }
 
 /// One invocation of the probe.
 async fn consume(queue: &Queue, dead: &Queue, batch: &[Received], time_left: Duration) -> Value {
     let aws = Aws::default();
-    let call = Call::<Probe> {
+    let call = Invocation::<Probe> {
         trace: Trace::of(None, None, &Ambient::system()),
         needs: ProbeNeeds { deliveries: Deliveries::at(aws.clone(), &queue.url, &dead.url) },
         ambient: Ambient::system(),
         aws,
         event: serde_json::value::to_raw_value(&event(batch)).unwrap(),
         time_left,
+        after_reply: shared::lambda::AfterReply::default(),
     };
     serde_json::to_value(Consumer::serve(call, handle).await.unwrap()).unwrap()
 }
@@ -175,7 +177,7 @@ async fn what_there_is_no_time_for_is_not_begun_and_back_at_once() {
     let ids: Vec<Uuid> = (0..8).map(|_| send(&queue, Effect::Slow)).collect();
     let batch = queue.receive(10, 1);
     assert_eq!(batch.len(), 8);
-    // Four at a time, two seconds each: for the other four there is less left than a message needs.
+    // Four at a time, two seconds each: for the other four less time is left than a message needs.
     let reply = consume(&queue, &dead, &batch, Duration::from_secs(6)).await;
     queue.settle(&batch, &reply);
     assert_eq!(reply["batchItemFailures"].as_array().unwrap().len(), 4, "{reply}");
@@ -214,7 +216,7 @@ async fn a_failing_message_comes_back_as_the_backoff_says() {
             gaps[0],
             gaps[MESSAGES - 1]
         );
-        // The poll comes on top.
+        // Plus the time of a poll.
         assert!(gaps[MESSAGES - 1] < longest + Duration::from_millis(2500), "after receive {receive}");
         assert!(mean > before, "the pause grows");
         before = mean;
@@ -222,12 +224,12 @@ async fn a_failing_message_comes_back_as_the_backoff_says() {
     assert_eq!(dead.depth() as usize, MESSAGES);
 }
 
-/// A mail that can be told from every other one.
-fn order_mail(user: Uuid, order_id: Uuid) -> Outgoing {
+/// A mail with a unique content.
+fn order_mail(user: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderPlaced { order_id, total: Money { amount: 100, currency: Currency::EUR }, items: 1 };
     let mail = Email { to: Recipient::User(user), content };
-    Outgoing::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
+    OutboxMessage::command::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
 fn aws_port() -> u16 {
@@ -241,7 +243,7 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     let user: Uuid = people::id_of(&people::log_in(&email)).parse().unwrap();
     let (queue, dead) = Queue::new(10, 3);
     let orders: Vec<Uuid> = (0..10).map(|_| Ambient::system().id()).collect();
-    let messages: Vec<Outgoing> = orders.iter().map(|order| order_mail(user, *order)).collect();
+    let messages: Vec<OutboxMessage> = orders.iter().map(|order| order_mail(user, *order)).collect();
     for message in &messages {
         queue.send(&message.envelope);
     }
@@ -252,12 +254,12 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     let victim = Function::start("on-email", &through);
     let batch = queue.receive(10, 1);
     assert_eq!(batch.len(), 10);
-    // It is never mended: what SES has not heard by then, it never hears.
+    // Never mended: a request that was cut off does not reach SES later.
     let reached = ses.cut(1, Cut::BeforeRequest);
     thread::scope(|scope| {
         let invocation = scope.spawn(|| victim.invoke(&event(&batch)));
         reached.recv_timeout(Duration::from_secs(20)).expect("it comes to the second mail");
-        // So that of every mail that SES has, there is a note: between the two no consumer can help sending it again.
+        // By now every mail that SES has is noted as sent: between the two steps a duplicate cannot be avoided.
         thread::sleep(Duration::from_millis(500));
         victim.kill();
         assert!(invocation.join().is_err());
@@ -266,7 +268,7 @@ async fn a_consumer_that_is_killed_in_mid_batch_loses_nothing_and_doubles_nothin
     println!("{sent} of 10 were sent when it died");
     assert!((1..10).contains(&sent), "{sent} were sent");
 
-    // As if the lease of whoever died were over.
+    // Expires the leases of the killed process.
     for message in &messages {
         let expire =
             "UPDATE processed_messages SET leased_until = '2000-01-01' WHERE message_id = ? AND done_at IS NULL";

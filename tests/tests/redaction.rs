@@ -1,26 +1,32 @@
-//! Neither logs nor spans hold what nobody may read there: passwords, tokens, codes, addresses, the stores' credentials.
+//! Redaction: neither logs nor spans hold passwords, tokens, codes, addresses, or the stores' credentials.
 //!
-//! With everything logged that can be (`TRACE`, below what the template allows), and everything traced, somebody goes through all that
-//! has to do with secrets, and sends garbage with secrets in it. Then all that was logged meanwhile is read.
+//! At log level `TRACE`, below what the template allows, and with all traces sampled, a client uses everything that
+//! handles secrets, and sends garbage with secrets in it. Then all log lines of that time are searched.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use shared::ambient::Ambient;
-use tests::{Call, Stage, aws, collector::Collector, declared::declared, deployed::Deployed, people, people::PASSWORD};
+use tests::{
+    Call, Stage, aws,
+    collector::Collector,
+    declared::declared,
+    deployed::Deployed,
+    people::{self, PASSWORD},
+};
 use ureq::http::Method;
 
 const NEW_PASSWORD: &str = "quite-another-battery-staple";
 
-/// As many lines are handed out at once.
-const MOST_LINES: usize = 10_000;
+/// Log lines per request.
+const MAX_LINES: usize = 10_000;
 
-/// All functions but the lab's, which hear of no secret.
+/// All functions but the lab's, which handle no secret.
 fn functions() -> Vec<String> {
     declared().into_keys().filter(|name| !name.starts_with("lab-")).collect()
 }
 
-/// All functions, for a while with other variables.
+/// All functions, temporarily with other variables.
 struct AllDeployed(Vec<Deployed>);
 
 impl AllDeployed {
@@ -39,7 +45,7 @@ impl Drop for AllDeployed {
     }
 }
 
-/// What must not be found.
+/// Texts that must not be found.
 #[derive(Default)]
 struct Secrets(BTreeSet<String>);
 
@@ -49,13 +55,13 @@ impl Secrets {
         self.0.insert(secret.to_owned());
     }
 
-    /// A token, and the part of it without which it is worth nothing.
+    /// A token, and its secret part alone.
     fn add_token(&mut self, token: &str) {
         self.add(token);
         self.add(token.rsplit('.').next().unwrap());
     }
 
-    /// The first one that is in a text, as a word of its own.
+    /// The first secret in a text, as a whole word.
     fn found_in(&self, text: &str) -> Option<&str> {
         let is_word = |at: usize, length: usize| {
             let is_inside =
@@ -69,7 +75,7 @@ impl Secrets {
     }
 }
 
-/// Goes through everything that has to do with secrets.
+/// Uses everything that handles secrets.
 fn live(secrets: &mut Secrets) {
     let email = people::new_address();
     for secret in [email.as_str(), PASSWORD, NEW_PASSWORD] {
@@ -109,7 +115,7 @@ fn live(secrets: &mut Secrets) {
     let _ = aws::wait_for_mail(&email, "Your password was changed");
 }
 
-/// Sends what is refused, with secrets in places where they do not belong.
+/// Sends invalid requests, with secrets in the wrong places.
 fn send_garbage(secrets: &mut Secrets) {
     let secret = format!("secret-{}", people::random());
     secrets.add(&secret);
@@ -135,7 +141,7 @@ fn send_garbage(secrets: &mut Secrets) {
     let _ = Call::post("/v1/orders").token(people::customer()).key(&secret).json(json!({ "lines": secret })).send();
 }
 
-/// The credentials of the stores and the keys of tokens, which functions read.
+/// The credentials of the stores and the keys of tokens, as read by functions.
 fn of_the_stage(secrets: &mut Secrets) {
     let list = aws::json_call("secretsmanager", "secretsmanager.ListSecrets", &json!({ "MaxResults": 100 }));
     let names: Vec<&Value> = list["SecretList"].as_array().unwrap().iter().map(|secret| &secret["Name"]).collect();
@@ -145,7 +151,7 @@ fn of_the_stage(secrets: &mut Secrets) {
         let text = value["SecretString"].as_str().unwrap();
         let mut leaves = Vec::new();
         collect_leaves(&serde_json::from_str(text).unwrap_or_else(|_| json!(text)), &mut leaves);
-        // Names, like `souk`, are none.
+        // Short values, like `souk`, are names.
         leaves.into_iter().filter(|leaf| leaf.len() >= 16).for_each(|leaf| secrets.add(&leaf));
     }
 }
@@ -159,22 +165,22 @@ fn collect_leaves(value: &Value, leaves: &mut Vec<String>) {
     }
 }
 
-/// Every line that functions have logged since then, in milliseconds since 1970.
+/// Every log line of the functions since a time, in milliseconds since 1970.
 fn log_lines(since: i128) -> Vec<String> {
     let mut lines = Vec::new();
     for function in functions() {
         let group = format!("/aws/lambda/{}", Stage::function(&function));
         let known = json!({ "logGroupNamePrefix": group });
         let known = aws::json_call("logs", "Logs_20140328.DescribeLogGroups", &known);
-        // Nobody has called it.
+        // The function was not invoked.
         if known["logGroups"].as_array().is_none_or(|groups| groups.iter().all(|known| known["logGroupName"] != group))
         {
             continue;
         }
-        let request = json!({ "logGroupName": group, "startTime": since, "limit": MOST_LINES });
+        let request = json!({ "logGroupName": group, "startTime": since, "limit": MAX_LINES });
         let found = aws::json_call("logs", "Logs_20140328.FilterLogEvents", &request);
         let events = found["events"].as_array().cloned().unwrap_or_default();
-        assert!(events.len() < MOST_LINES, "the stage's AWS hands out no more");
+        assert!(events.len() < MAX_LINES, "the stage's AWS hands out no more");
         lines.extend(events.iter().map(|event| event["message"].as_str().unwrap_or_default().to_owned()));
     }
     lines
@@ -199,7 +205,7 @@ fn logs_and_spans_hold_no_secret_however_much_is_logged() {
     let lines = log_lines(began);
     let spans: Vec<String> = collector.spans().into_iter().map(|span| span.text).collect();
     println!("{} lines, {} spans, {} secrets", lines.len(), spans.len(), secrets.0.len());
-    // Enough was said for something to be found.
+    // The logs are detailed enough for a secret to be found.
     let detailed = lines.iter().filter(|line| line.contains(r#""level":"DEBUG""#)).count();
     for span in ["users.find_for_login", "sessions.rotate", "orders.place", "login_codes.redeem", "ses.send"] {
         assert!(lines.iter().any(|line| line.contains(&format!(r#""span":"{span}""#))), "no line of {span}");
@@ -209,7 +215,7 @@ fn logs_and_spans_hold_no_secret_however_much_is_logged() {
 
     for text in lines.iter().chain(&spans) {
         assert_eq!(secrets.found_in(text), None, "{text}");
-        // Anybody's address, tokens and hashes.
+        // Traces of any address, token or hash.
         for trace_of in ["@souk.example", "eyJ", "$argon2", "Bearer "] {
             assert!(!text.contains(trace_of), "{trace_of}: {text}");
         }

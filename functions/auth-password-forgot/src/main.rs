@@ -1,10 +1,9 @@
-//! `POST /v1/auth/password/forgot`: a mail with a code that entitles to a new password.
+//! `POST /v1/auth/password/forgot`: a mail with a code for setting a new password.
 //!
-//! Whether somebody has the address is looked up by the consumer of the message, so that nothing here depends on it.
+//! The consumer of the message looks the account up, so that the reply does not reveal whether there is one.
 
 use shared::{
     api::auth::{Accepted, AuthPasswordForgot},
-    contract::Limit,
     error::ApiError,
     lambda::Request,
     mail::{Content, Email, Recipient},
@@ -14,7 +13,6 @@ shared::lambda!(AuthPasswordForgot, handle);
 
 async fn handle(needs: Needs, req: Request<AuthPasswordForgot>) -> Result<Accepted, ApiError> {
     let email = req.body.email;
-    needs.limiter.count_account(Limit::PasswordReset, &email.key(), req.ambient.now()).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::ResetPassword };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;
     Ok(Accepted::default())

@@ -1,18 +1,22 @@
-//! `POST /v1/auth/password/reset`: a new password for whoever has the code from the mail. All sessions end.
+//! `POST /v1/auth/password/reset`: a new password, against the code from the mail. All sessions end.
 
 use shared::{
     api::auth::AuthPasswordReset,
-    auth::{password, session},
+    auth::{
+        account::{self, Proof},
+        password,
+    },
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
-    mail::{Content, Email, Recipient},
-    queue::{EmailQueue, Outgoing, send_after_commit},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
     store::{
-        cache::{self, Key},
-        sessions::EndReason,
-        user_outbox::{self, Holder},
-        users::{self, PasswordProof},
+        mongodb::{
+            user_outbox::{Holder, UserOutbox},
+            users,
+        },
+        outbox::send_committed,
     },
 };
 
@@ -24,14 +28,11 @@ async fn handle(needs: Needs, req: Request<AuthPasswordReset>) -> Result<NoConte
     let hash = password::hash(&req.body.password.0, &req.ambient).await?;
 
     let mail = Email { to: Recipient::User(user.id), content: Content::PasswordChanged };
-    let mail = Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
-    let proof = PasswordProof::ResetCode(&code);
-    let changed = users::replace_password(&needs.mongodb, user.id, proof, &hash, &mail, now).await?;
-    let user = changed.ok_or(Problem::InvalidCode)?;
+    let mail = OutboxMessage::command::<EmailQueue>(req.ambient.id(), &req.trace, mail)?;
+    let proof = Proof::ResetCode { user_id: user.id, code_hash: &code, password_hash: &hash, message: &mail };
+    account::prove(&needs.mongodb, &needs.redis, proof, &req.ambient).await?;
 
-    session::end_with_epoch(&needs.mongodb, &needs.redis, user.id, None, EndReason::PasswordChanged, now).await;
-    cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
-    let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::User(user.id), mail.id);
-    send_after_commit(&needs.email, &mail, mark_sent).await;
+    let outbox = UserOutbox { mongodb: needs.mongodb, holder: Holder::User(user.id) };
+    req.after_reply(send_committed(needs.email, outbox, vec![mail], now));
     Ok(NoContent)
 }

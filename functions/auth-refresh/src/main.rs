@@ -1,11 +1,12 @@
 //! `POST /v1/auth/refresh`: new tokens for a refresh token, which works once.
 //!
-//! One that is used again was stolen, or its thief was faster: its session ends, whoever holds what.
+//! A reused token was stolen, or its thief was faster: the session ends in either case.
 
 use shared::{
     api::auth::{AuthRefresh, Tokens},
-    auth::{refresh_token::RefreshToken, session},
+    auth::session,
     error::{ApiError, Problem},
+    identity::RefreshToken,
     lambda::Request,
 };
 

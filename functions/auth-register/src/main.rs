@@ -1,28 +1,30 @@
-//! `POST /v1/auth/register`: a new customer, and a mail with a code that verifies the address.
+//! `POST /v1/auth/register`: a new customer, and a mail with a verification code.
 //!
-//! The answer and the work are the same whether or not the address has an account: only its owner learns, by mail.
+//! The reply and the work are the same whether or not the address has an account: only its owner learns, by mail.
 
 use shared::{
     api::auth::{Accepted, AuthRegister},
-    auth::{Role, Roles, password},
-    contract::Limit,
+    auth::password,
     error::ApiError,
+    identity::{Role, Roles},
     lambda::Request,
-    mail::{Content, Email, Recipient},
-    queue::{EmailQueue, Outgoing, send_after_commit},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
     store::{
-        user_outbox::{self, Holder},
-        users::{self, Inserted, NewUser},
+        mongodb::{
+            user_outbox::{Holder, UserOutbox},
+            users::{self, Inserted, NewUser},
+        },
+        outbox::send_committed,
     },
 };
 
 shared::lambda!(AuthRegister, handle);
 
 async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, ApiError> {
-    let (email, id, now) = (req.body.email, req.ambient.id(), req.ambient.now());
-    needs.limiter.count_account(Limit::Register, &email.key(), now).await?;
+    let (email, id, now) = (req.body.email.clone(), req.ambient.id(), req.ambient.now());
     let password_hash = password::hash(&req.body.password.0, &req.ambient).await?;
-    let mail = |to, content| Outgoing::new::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
+    let mail = |to, content| OutboxMessage::command::<EmailQueue>(req.ambient.id(), &req.trace, Email { to, content });
 
     let user = NewUser {
         id,
@@ -43,7 +45,7 @@ async fn handle(needs: Needs, req: Request<AuthRegister>) -> Result<Accepted, Ap
         users::add_message(&needs.mongodb, &email, &notice, now).await?;
         notice
     };
-    let mark_sent = user_outbox::sent_at_once(&needs.mongodb, Holder::Address(&email), message.id);
-    send_after_commit(&needs.email, &message, mark_sent).await;
+    let outbox = UserOutbox { mongodb: needs.mongodb, holder: Holder::Address(email) };
+    req.after_reply(send_committed(needs.email, outbox, vec![message], now));
     Ok(Accepted::default())
 }

@@ -1,4 +1,4 @@
-//! `DELETE /v1/auth/sessions/{id}`: one of the caller's sessions is over.
+//! `DELETE /v1/auth/sessions/{id}`: ends one of the caller's sessions.
 
 use shared::{
     api::auth::AuthSessionsDelete,

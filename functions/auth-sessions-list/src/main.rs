@@ -1,10 +1,10 @@
-//! `GET /v1/auth/sessions`: where the caller is logged in.
+//! `GET /v1/auth/sessions`: the caller's sessions.
 
 use shared::{
     api::auth::{AuthSessionsList, Session, Sessions},
     error::ApiError,
     lambda::Request,
-    store::sessions,
+    store::mongodb::sessions,
 };
 
 shared::lambda!(AuthSessionsList, handle);

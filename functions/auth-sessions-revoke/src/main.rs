@@ -1,8 +1,8 @@
-//! `DELETE /v1/auth/sessions`: the caller is logged out everywhere, here too.
+//! `DELETE /v1/auth/sessions`: ends all of the caller's sessions, this one included.
 
 use shared::{
     api::auth::AuthSessionsRevoke, auth::session, contract::NoContent, error::ApiError, lambda::Request,
-    store::sessions::EndReason,
+    store::mongodb::sessions::EndReason,
 };
 
 shared::lambda!(AuthSessionsRevoke, handle);

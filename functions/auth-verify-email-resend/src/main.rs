@@ -1,10 +1,9 @@
-//! `POST /v1/auth/verify-email/resend`: another mail with a code that verifies the address.
+//! `POST /v1/auth/verify-email/resend`: another mail with a verification code.
 //!
-//! Whether somebody has the address is looked up by the consumer of the message, so that nothing here depends on it.
+//! The consumer of the message looks the account up, so that the reply does not reveal whether there is one.
 
 use shared::{
     api::auth::{Accepted, AuthVerifyEmailResend},
-    contract::Limit,
     error::ApiError,
     lambda::Request,
     mail::{Content, Email, Recipient},
@@ -14,7 +13,6 @@ shared::lambda!(AuthVerifyEmailResend, handle);
 
 async fn handle(needs: Needs, req: Request<AuthVerifyEmailResend>) -> Result<Accepted, ApiError> {
     let email = req.body.email;
-    needs.limiter.count_account(Limit::Register, &email.key(), req.ambient.now()).await?;
     let mail = Email { to: Recipient::Address(email), content: Content::VerifyEmail };
     needs.email.send(req.ambient.id(), &req.trace, mail).await?;
     Ok(Accepted::default())

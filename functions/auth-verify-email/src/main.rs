@@ -1,21 +1,17 @@
-//! `POST /v1/auth/verify-email`: the address is its user's, since the code from its mail came back.
+//! `POST /v1/auth/verify-email`: verifies an address with the code from its mail.
 
 use shared::{
     api::auth::AuthVerifyEmail,
+    auth::account::{self, Proof},
     contract::NoContent,
-    error::{ApiError, Problem},
+    error::ApiError,
     lambda::Request,
-    store::{
-        cache::{self, Key},
-        users,
-    },
 };
 
 shared::lambda!(AuthVerifyEmail, handle);
 
 async fn handle(needs: Needs, req: Request<AuthVerifyEmail>) -> Result<NoContent, ApiError> {
-    let verified = users::verify_email(&needs.mongodb, &req.body.code.hash(), req.ambient.now()).await?;
-    let user = verified.ok_or(Problem::InvalidCode)?;
-    cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
+    let code = req.body.code.hash();
+    account::prove(&needs.mongodb, &needs.redis, Proof::VerificationCode(&code), &req.ambient).await?;
     Ok(NoContent)
 }

@@ -1,9 +1,10 @@
-//! The Lambda authorizer: verifies the access token, and decides by the route whether its owner may go on.
+//! The Lambda authorizer: verifies the access token, and checks the route's access rule.
 //!
-//! The public keys are in its environment. It asks Redis one thing, whether the token was revoked; where Redis does not answer, the
-//! token counts until it expires.
+//! The public keys are in its environment. Its one call asks Redis whether the token was revoked. It fails open: while
+//! Redis does not answer, a token counts until it expires.
 
 use shared::{
+    api,
     background::Authorizer,
     error::Problem,
     lambda::{Bearer, Decision},
@@ -12,6 +13,6 @@ use shared::{
 shared::lambda!(Authorizer, handle);
 
 async fn handle(needs: Needs, bearer: Bearer) -> Decision {
-    let route = bearer.route.ok_or(Problem::Forbidden)?;
-    needs.callers.admit(route.access, bearer.token.as_deref()).await
+    let route = api::route(&bearer.route_key).ok_or(Problem::Forbidden)?;
+    needs.authenticator.authenticate(route.access, bearer.token.as_deref()).await
 }

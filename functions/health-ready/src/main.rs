@@ -1,6 +1,6 @@
-//! `GET /health/ready`: every store answers.
+//! `GET /health/ready`: readiness of every store.
 //!
-//! A 503 says which of MySQL and MongoDB does not; without Redis everything still works, only slower.
+//! A 503 names which of MySQL and MongoDB does not answer; without Redis everything still works, only slower.
 
 use shared::{
     api::health::{HealthReady, Readiness, ReadyReply},

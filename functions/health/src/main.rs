@@ -1,4 +1,4 @@
-//! `GET /health`: the function itself runs.
+//! `GET /health`: liveness of the function itself.
 
 use shared::{
     api::health::{Health, HealthReply, Readiness},

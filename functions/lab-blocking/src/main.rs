@@ -1,9 +1,9 @@
-//! `GET /v1/lab/blocking`: waits, and keeps the thread that other requests of the environment need.
+//! `GET /v1/lab/blocking`: waits, and blocks the thread that other requests of the environment need.
 
 use shared::{
     api::lab::{LabBlocking, Waited},
     error::ApiError,
-    lab::waiting,
+    lab::blocking,
     lambda::Request,
 };
 
@@ -11,6 +11,6 @@ shared::lambda!(LabBlocking, handle);
 
 async fn handle(_: Needs, req: Request<LabBlocking>) -> Result<Waited, ApiError> {
     let time = req.query.time();
-    waiting::blocking(time);
+    blocking::blocking(time);
     Ok(time.into())
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/lab/breaker`: calls a dependency that hangs, with the protection that is asked for.
+//! `GET /v1/lab/breaker`: calls a dependency that hangs, protected or not.
 
 use shared::{
     api::lab::{Called, LabBreaker},

@@ -1,9 +1,9 @@
-//! `GET /v1/lab/cache`: reads something slow through the cache, with or without a guard against stampedes.
+//! `GET /v1/lab/cache`: a slow read through the cache, guarded against stampedes or not.
 
 use shared::{
     api::lab::{CacheRead, LabCache},
     error::ApiError,
-    lab::caching,
+    lab::cache,
     lambda::Request,
 };
 
@@ -11,6 +11,6 @@ shared::lambda!(LabCache, handle);
 
 async fn handle(needs: Needs, req: Request<LabCache>) -> Result<CacheRead, ApiError> {
     let (stores, query) = ((&needs.mysql, &needs.redis), &req.query);
-    let cache = caching::read(stores, &req.ambient, query.id, query.guard, query.pause()).await?;
+    let cache = cache::read(stores, &req.ambient, query.id, query.guard, query.pause()).await?;
     Ok(CacheRead { cache })
 }

@@ -1,9 +1,9 @@
-//! `GET /v1/lab/non-blocking`: waits, and has the thread serve other requests of the environment meanwhile.
+//! `GET /v1/lab/non-blocking`: waits, and yields the thread to other requests of the environment.
 
 use shared::{
     api::lab::{LabNonBlocking, Waited},
     error::ApiError,
-    lab::waiting,
+    lab::blocking,
     lambda::Request,
 };
 
@@ -11,6 +11,6 @@ shared::lambda!(LabNonBlocking, handle);
 
 async fn handle(_: Needs, req: Request<LabNonBlocking>) -> Result<Waited, ApiError> {
     let time = req.query.time();
-    waiting::non_blocking(time).await;
+    blocking::non_blocking(time).await;
     Ok(time.into())
 }

@@ -1,6 +1,6 @@
-//! `GET /v1/lab/stream`: sends made-up rows, while they are written or all at once.
+//! `GET /v1/lab/stream`: sends generated rows, streamed or buffered.
 
-use shared::{api::lab::LabStream, error::ApiError, lab::streaming::Rows, lambda::Request};
+use shared::{api::lab::LabStream, error::ApiError, lab::stream::Rows, lambda::Request};
 
 shared::lambda!(LabStream, handle);
 

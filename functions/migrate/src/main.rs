@@ -1,6 +1,6 @@
-//! Brings MySQL and MongoDB to the shape that this release expects, and lets the functions in to MySQL.
+//! Migrates MySQL and MongoDB to the schema of this release, and grants the functions access to MySQL.
 //!
-//! A deployment invokes it as a custom resource and waits for it; invoked by hand, with any event, it does the same.
+//! A deployment invokes it as a custom resource and waits for it; a manual invocation, with any event, does the same.
 
 use shared::{
     background::{Migrate, Migrated},

@@ -4,15 +4,16 @@
 //! the note of it, the mail is sent again when the message's lease is over.
 
 use shared::{
-    auth::mail_code::MailCode,
     background::OnEmail,
     contract::Function,
-    lambda::{Delivery, Failure},
+    identity::MailCode,
+    lambda::Delivery,
     mail::{Content, Email, Mail, Recipient},
+    messaging::{Failure, Incoming},
     store::{
-        login_codes,
-        processed_messages::{self, Outcome},
-        users::{self, User},
+        mongodb::users::{self, User},
+        mysql::processed_messages::{self, Outcome},
+        redis::login_codes,
     },
 };
 use time::Duration;
@@ -26,7 +27,14 @@ async fn handle(needs: Needs, delivery: Delivery<OnEmail>) -> Result<(), Failure
         Outcome::InProgress => return Err(Failure::new("another delivery of this message is at work")),
         Outcome::Claimed => {}
     }
-    let sent = send(&needs, &delivery).await;
+    let email = match delivery.message.clone() {
+        Incoming::Event(event) => Email::of(event),
+        Incoming::Command(email) => Some(email),
+    };
+    let sent = match &email {
+        Some(email) => send(&needs, &delivery, email).await,
+        None => Ok(()),
+    };
     match sent {
         Ok(()) => processed_messages::done(&needs.mysql, OnEmail::NAME, id, delivery.ambient.now()).await?,
         Err(_) => processed_messages::release(&needs.mysql, OnEmail::NAME, id).await?,
@@ -34,9 +42,8 @@ async fn handle(needs: Needs, delivery: Delivery<OnEmail>) -> Result<(), Failure
     sent
 }
 
-async fn send(needs: &Needs, delivery: &Delivery<OnEmail>) -> Result<(), Failure> {
-    let Email { to, .. } = &delivery.message;
-    let user = match to {
+async fn send(needs: &Needs, delivery: &Delivery<OnEmail>, email: &Email) -> Result<(), Failure> {
+    let user = match &email.to {
         Recipient::User(id) => users::find(&needs.mongodb, *id).await?,
         Recipient::Address(email) => users::find_by_address(&needs.mongodb, email).await?,
     };
@@ -44,15 +51,20 @@ async fn send(needs: &Needs, delivery: &Delivery<OnEmail>) -> Result<(), Failure
         tracing::info!("no mail: nobody has this address, or the user is gone");
         return Ok(());
     };
-    match write(needs, delivery, &user).await? {
+    match write(needs, delivery, &email.content, &user).await? {
         Some(mail) => needs.ses.send(&user.email, &mail).await.map_err(|error| error.failure()),
         None => Ok(()),
     }
 }
 
 /// The mail, with a new code where it has one. `None` if there is nothing to say any more.
-async fn write(needs: &Needs, delivery: &Delivery<OnEmail>, user: &User) -> Result<Option<Mail>, Failure> {
-    let (content, ambient) = (&delivery.message.content, &delivery.ambient);
+async fn write(
+    needs: &Needs,
+    delivery: &Delivery<OnEmail>,
+    content: &Content,
+    user: &User,
+) -> Result<Option<Mail>, Failure> {
+    let ambient = &delivery.ambient;
     let code = match content {
         Content::VerifyEmail if user.email_verified => return Ok(None),
         Content::VerifyEmail => {
@@ -67,13 +79,17 @@ async fn write(needs: &Needs, delivery: &Delivery<OnEmail>, user: &User) -> Resu
         }
         Content::LoginCode { challenge_id } => {
             let code = ambient.code();
-            if !login_codes::issue(&needs.redis, &needs.mac, *challenge_id, &code).await? {
+            if !login_codes::issue(&needs.redis, &needs.mac, *challenge_id, &code, ambient.now()).await? {
                 tracing::info!("no mail: its challenge is over");
                 return Ok(None);
             }
             code
         }
-        Content::AccountExists | Content::PasswordChanged | Content::OrderPlaced { .. } => String::new(),
+        Content::AccountExists
+        | Content::PasswordChanged
+        | Content::OrderPlaced { .. }
+        | Content::OrderCancelled { .. }
+        | Content::OrderReturned { .. } => String::new(),
     };
     Ok(Some(content.mail(&code)))
 }

@@ -2,14 +2,21 @@
 
 use shared::{
     background::OnNotification,
-    lambda::{Delivery, Failure},
-    store::notifications,
+    lambda::Delivery,
+    messaging::{Failure, Incoming},
+    notification::Notification,
+    store::mongodb::notifications,
 };
 
 shared::lambda!(OnNotification, handle);
 
 async fn handle(needs: Needs, delivery: Delivery<OnNotification>) -> Result<(), Failure> {
-    if !notifications::insert(&needs.mongodb, delivery.id, &delivery.message).await? {
+    let notification = match delivery.message {
+        Incoming::Event(event) => Notification::of(event),
+        Incoming::Command(notification) => Some(notification),
+    };
+    let Some(notification) = notification else { return Ok(()) };
+    if !notifications::insert(&needs.mongodb, delivery.id, &notification).await? {
         tracing::info!("the notification is there already");
     }
     Ok(())

@@ -5,11 +5,12 @@
 use shared::{
     background::OnReport,
     error::chain,
-    lambda::{Delivery, Failure},
+    lambda::Delivery,
+    messaging::Failure,
     report::{SalesReport, Sums, TooMuch},
     store::{
         Mysql, StoreError,
-        reports::{self, Job, Started},
+        mysql::reports::{self, Job, Started},
     },
 };
 

@@ -2,10 +2,10 @@
 
 use shared::{
     api::orders::{Order, OrdersGet},
-    auth::permission::OrdersReadAll,
     error::{ApiError, Problem},
+    identity::permission::OrdersReadAll,
     lambda::Request,
-    store::orders,
+    store::mysql::orders,
 };
 
 shared::lambda!(OrdersGet, handle);

@@ -2,11 +2,11 @@
 
 use shared::{
     api::orders::{Order, OrdersList},
-    auth::permission::OrdersReadAll,
     error::ApiError,
+    identity::permission::OrdersReadAll,
     lambda::Request,
     page::{self, Page},
-    store::orders,
+    store::mysql::orders,
 };
 
 shared::lambda!(OrdersList, handle);
@@ -16,7 +16,7 @@ async fn handle(needs: Needs, req: Request<OrdersList>) -> Result<Page<Order>, A
     let list = query.list(scope);
     let after = page::position(&needs.mac, &list, query.cursor.as_deref()).await?;
     // One more than the page has says whether there is another page.
-    let found = orders::list(&needs.mysql, scope, query.status.map(Into::into), after, query.limit + 1).await?;
+    let found = orders::list(&needs.mysql, scope, query.status, after, query.limit + 1).await?;
     let found = found.iter().map(Order::from).collect();
     Page::new(found, query.limit, &needs.mac, &list, |order: &Order| order.id).await
 }

@@ -1,38 +1,43 @@
-//! `PATCH /v1/orders/{id}/status`: staff confirm, ship and deliver, and the buyer is told.
+//! `PATCH /v1/orders/{id}/status`: staff confirm, ship and deliver.
 
 use shared::{
     api::orders::{Order, OrdersStatus},
     error::{ApiError, Problem},
+    identity::Scope,
     lambda::Request,
-    notification::Notification,
-    queue::{NotificationQueue, Outgoing, send_after_commit},
+    order::OrderStatusChanged,
     store::{
-        orders::{self, Changed},
-        outbox, retry_contention,
+        mysql::{
+            UnitOfWork,
+            orders::{self, Changed},
+            retry_contention,
+        },
+        outbox::send_committed,
     },
 };
 
 shared::lambda!(OrdersStatus, handle);
 
 async fn handle(needs: Needs, req: Request<OrdersStatus>) -> Result<Order, ApiError> {
-    let (id, next, now) = (req.path.id, req.body.status.into(), req.ambient.now());
-    let message_id = req.ambient.id();
-    let announce = |order: &orders::Order| {
-        let told = Notification::progress(order).into_iter();
-        told.map(|told| Outgoing::new::<NotificationQueue>(message_id, &req.trace, told)).collect()
-    };
-    let advance = || orders::advance(&needs.mysql, id, next, now, announce);
-    match retry_contention(&req.ambient, advance).await? {
-        Changed::Yes { order, messages, .. } => {
-            for told in &messages {
-                send_after_commit(&needs.notification, told, outbox::sent_at_once(&needs.mysql, told.id, now)).await;
-            }
-            Ok(Order::from(&order))
-        }
-        Changed::Already(order) => Ok(Order::from(&order)),
+    retry_contention(&req.ambient, || advance(&needs, &req)).await
+}
+
+async fn advance(needs: &Needs, req: &Request<OrdersStatus>) -> Result<Order, ApiError> {
+    let now = req.ambient.now();
+    let mut work = UnitOfWork::begin(&needs.mysql, now).await?;
+    let changed = orders::advance(&mut work, Scope::Everybody, req.path.id, req.body.status.into()).await?;
+    let (order, from) = match changed {
+        Changed::Yes { order, from, .. } => (order, from),
+        Changed::Already(order) => return Ok(Order::from(&order)),
         Changed::Refused(status) => {
-            Err(ApiError::new(Problem::InvalidTransition, format!("It is {}", status.as_str())))
+            return Err(ApiError::new(Problem::InvalidTransition, format!("It is {}", status.as_str())));
         }
-        Changed::NotFound => Err(Problem::NotFound.into()),
-    }
+        Changed::NotFound => return Err(Problem::NotFound.into()),
+    };
+    let event = OrderStatusChanged::new(&order, from);
+    let messages = vec![needs.events.message(req.ambient.id(), &req.trace, &event)?];
+    work.commit(&messages).await?;
+
+    req.after_reply(send_committed(needs.events.topic(), needs.mysql.clone(), messages, now));
+    Ok(Order::from(&order))
 }

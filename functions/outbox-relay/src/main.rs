@@ -7,23 +7,22 @@ use shared::{
     ambient::Ambient,
     background::{OutboxCommand, OutboxRelay, RelayOutput, Relayed, WaitingMessage},
     lambda::{TaskError, TaskRun},
-    queue::{Backoff, Label, SendError},
+    messaging::{Backoff, Claimed, Destination, EnvelopeHeader, SendError, Sent},
     store::{
-        StoreError, idempotency,
-        outbox::{self, Claimed, Outbox},
-        processed_messages, reports,
+        StoreError,
+        mysql::{self, idempotency_keys, processed_messages, reports},
+        outbox::{self, Outbox},
     },
     telemetry::{self, Trace},
 };
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 shared::lambda!(OutboxRelay, handle);
 
 /// Messages of one claim.
-const BATCH: u32 = 100;
+const CLAIM_LIMIT: u32 = 100;
 /// As many of either store are listed.
-const LISTED: u32 = 1000;
+const MAX_LISTED: u32 = 1000;
 
 async fn handle(needs: Needs, run: TaskRun<OutboxRelay>) -> Result<RelayOutput, TaskError> {
     let due = match run.event.outbox {
@@ -40,7 +39,7 @@ async fn handle(needs: Needs, run: TaskRun<OutboxRelay>) -> Result<RelayOutput, 
 }
 
 async fn list(needs: &Needs) -> Result<Vec<WaitingMessage>, StoreError> {
-    let (orders, users) = tokio::try_join!(needs.mysql.waiting(LISTED), needs.mongodb.waiting(LISTED))?;
+    let (orders, users) = tokio::try_join!(needs.mysql.waiting(MAX_LISTED), needs.mongodb.waiting(MAX_LISTED))?;
     let of = |store: &'static str| move |message| WaitingMessage { store: store.to_owned(), message };
     Ok(orders.into_iter().map(of("mysql")).chain(users.into_iter().map(of("mongodb"))).collect())
 }
@@ -70,8 +69,8 @@ async fn measure_lag(needs: &Needs, ambient: &Ambient) -> Result<(), StoreError>
 async fn tidy(needs: &Needs, now: OffsetDateTime) -> Result<(), StoreError> {
     reports::fail_abandoned(&needs.mysql, now).await?;
     reports::purge(&needs.mysql, now).await?;
-    outbox::purge(&needs.mysql, now).await?;
-    idempotency::purge(&needs.mysql, now).await?;
+    mysql::outbox::purge(&needs.mysql, now).await?;
+    idempotency_keys::purge(&needs.mysql, now).await?;
     processed_messages::purge(&needs.mysql, now).await?;
     Ok(())
 }
@@ -86,7 +85,7 @@ async fn drain(
     let (worker, mut relayed) = (ambient.id(), Relayed::default());
     while ambient.now() < stop_at {
         let now = ambient.now();
-        let claimed = outbox.claim(worker, BATCH, now).await?;
+        let claimed = outbox.claim(worker, CLAIM_LIMIT, now).await?;
         if claimed.is_empty() {
             break;
         }
@@ -94,7 +93,7 @@ async fn drain(
         for (id, result) in send(needs, &claimed).await {
             let Some(message) = claimed.iter().find(|message| message.id == id) else { continue };
             // The line belongs to the trace that the message continues, and not to the relay's own.
-            let traceparent = Label::of(&message.envelope).traceparent;
+            let traceparent = EnvelopeHeader::of(&message.envelope).traceparent;
             let trace = Trace::of(traceparent.as_deref(), None, ambient);
             let (trace_id, attempts) = (trace.trace_id(), message.attempts);
             match result {
@@ -105,7 +104,7 @@ async fn drain(
                 Err(error) => {
                     tracing::warn!(trace_id, %error, message_id = %id, attempts, "the message stays in the outbox");
                     // From now, and not from when they were claimed: a queue that hangs holds this up for longer than the pause.
-                    let retry_at = ambient.now() + Backoff::SENDING.upper_half(attempts, ambient);
+                    let retry_at = ambient.now() + Backoff::SENDING.equal_jitter(attempts, ambient);
                     outbox.mark_failed(worker, id, retry_at, &error.to_string()).await?;
                     relayed.failed += 1;
                 }
@@ -117,14 +116,15 @@ async fn drain(
     Ok(relayed)
 }
 
-/// Sends each message to its queue: another queue is another line, and another field of the relay's `needs`.
-async fn send(needs: &Needs, messages: &[Claimed]) -> Vec<(Uuid, Result<(), SendError>)> {
+/// Sends each message to its destination: another queue is another line, and another field of the relay's `needs`.
+async fn send(needs: &Needs, messages: &[Claimed]) -> Sent {
     let mut results = Vec::with_capacity(messages.len());
-    results.extend(needs.email.send_its_own(messages).await);
-    results.extend(needs.notification.send_its_own(messages).await);
-    results.extend(needs.report.send_its_own(messages).await);
+    results.extend(needs.events.send_matching(messages).await);
+    results.extend(needs.email.send_matching(messages).await);
+    results.extend(needs.notification.send_matching(messages).await);
+    results.extend(needs.report.send_matching(messages).await);
     let unknown = messages.iter().filter(|message| results.iter().all(|(id, _)| *id != message.id));
-    let unknown = unknown.map(|message| (message.id, Err(SendError::no_such_queue(&message.queue))));
+    let unknown = unknown.map(|message| (message.id, Err(SendError::no_such_destination(&message.destination))));
     results.extend(unknown.collect::<Vec<_>>());
     results
 }

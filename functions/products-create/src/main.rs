@@ -2,10 +2,9 @@
 
 use shared::{
     api::products::{NewProduct, Product, ProductsCreate},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
-    store::products::{self, InsertError},
+    store::mysql::products::{self, InsertError},
 };
 
 shared::lambda!(ProductsCreate, handle);
@@ -17,9 +16,9 @@ async fn handle(needs: Needs, req: Request<ProductsCreate>) -> Result<Reply<Prod
         products::Product { id, sku, name, description, price, stock, version: 1, created_at: now, updated_at: now };
     match products::insert(&needs.mysql, &product).await {
         Ok(()) => {
-            let tag = entity_tag(product.version);
-            let reply = Reply::from(Product::from(product)).header("location", format!("/v1/products/{id}"));
-            Ok(reply.header("etag", tag))
+            let version = product.version;
+            let reply = Reply::versioned(Product::from(product), version);
+            Ok(reply.header("location", format!("/v1/products/{id}")))
         }
         Err(InsertError::SkuTaken) => Err(Problem::SkuTaken.into()),
         Err(InsertError::Store(error)) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! `DELETE /v1/products/{id}`: a product goes off sale.
+//! `DELETE /v1/products/{id}`: takes a product off sale (soft deletion).
 
 use shared::{
     api::products::ProductsDelete,
@@ -7,7 +7,7 @@ use shared::{
     lambda::Request,
     store::{
         cache::{self, Key},
-        products, retry_contention,
+        mysql::{products, retry_contention},
     },
 };
 

@@ -1,12 +1,14 @@
-//! `GET /v1/products/export`: all products, streamed from one query, in little memory however many there are.
+//! `GET /v1/products/export`: all products, streamed from one query in bounded memory.
 
 use futures_util::TryStreamExt;
 use shared::{
-    api::products::{ExportLine, ProductsExport},
+    api::{
+        export::Form,
+        products::{ExportLine, ProductsExport},
+    },
     error::ApiError,
-    export::Form,
     lambda::{Content, Output, Request, Stopped},
-    store::product_export::{self, Products},
+    store::mysql::product_export::{self, Products},
 };
 use uuid::Uuid;
 
@@ -21,7 +23,7 @@ async fn handle(needs: Needs, req: Request<ProductsExport>) -> Result<Export, Ap
 struct Export {
     form: Form,
     products: Products,
-    /// The last product that was written, or that this goes on after.
+    /// The last product sent, or the one that this export resumes after.
     after: Option<Uuid>,
     count: u64,
 }
@@ -37,11 +39,11 @@ impl Content for Export {
         output.write(&self.form.line(&ExportLine::End { products: self.count })?).await
     }
 
-    fn broken_off(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
+    fn error_trailer(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
         let problem = error.problem();
         let (problem, title) = (problem.urn().to_owned(), problem.title().to_owned());
         let error = ExportLine::Error { problem, title, after: self.after, request_id: request_id.to_owned() };
-        // Without it an export is not whole either.
+        // Without its last line an export is incomplete either way.
         self.form.line(&error).unwrap_or_default()
     }
 

@@ -2,12 +2,11 @@
 
 use shared::{
     api::products::{Product, ProductsGet},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
         cache::{self, Key, Versioned},
-        products,
+        mysql::products,
     },
 };
 
@@ -21,5 +20,5 @@ async fn handle(needs: Needs, req: Request<ProductsGet>) -> Result<Reply<Product
     };
     let cached = cache::read(&needs.redis, &req.ambient, Key::product(id), load).await?;
     let Versioned { version, value } = cached.found.ok_or(Problem::NotFound)?;
-    Ok(Reply::json(value).header("etag", entity_tag(version)).header("x-cache", cached.status.as_str()))
+    Ok(Reply::json(value).version(version).header("x-cache", cached.status.as_str()))
 }

@@ -5,7 +5,7 @@ use shared::{
     error::ApiError,
     lambda::Request,
     page::{self, Page},
-    store::product_list::{self, Sort},
+    store::mysql::product_list::{self, Sort},
 };
 
 shared::lambda!(ProductsList, handle);
@@ -13,7 +13,7 @@ shared::lambda!(ProductsList, handle);
 async fn handle(needs: Needs, req: Request<ProductsList>) -> Result<Page<Product>, ApiError> {
     let (query, list, sort) = (&req.query, req.query.list(), Sort::from(req.query.sort));
     let after = page::position(&needs.mac, &list, query.cursor.as_deref()).await?;
-    // One more than the page has says whether there is another page.
+    // One item more than the page tells whether another page follows.
     let found = product_list::list(&needs.mysql, &query.filter(), sort, after.as_ref(), query.limit + 1).await?;
     let page = Page::new(found, query.limit, &needs.mac, &list, |product| sort.position(product)).await?;
     Ok(page.map(Product::from))

@@ -1,14 +1,15 @@
-//! `PATCH /v1/products/{id}`: another name, description or price, of the version that the client has seen.
+//! `PATCH /v1/products/{id}`: another name, description or price, with optimistic locking.
 
 use shared::{
     api::products::{Product, ProductsUpdate},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        products::{self, Changes, Updated},
-        retry_contention,
+        mysql::{
+            products::{self, Changes, Updated},
+            retry_contention,
+        },
     },
 };
 
@@ -16,7 +17,7 @@ shared::lambda!(ProductsUpdate, handle);
 
 async fn handle(needs: Needs, req: Request<ProductsUpdate>) -> Result<Reply<Product>, ApiError> {
     let (id, version, now) = (req.path.id, req.if_match, req.ambient.now());
-    let changes = Changes::try_from(req.body)?;
+    let changes = Changes::from(req.body);
     let update = || products::update(&needs.mysql, id, version, &changes, now);
     let product = match retry_contention(&req.ambient, update).await? {
         Updated::Changed(product) => product,
@@ -24,6 +25,6 @@ async fn handle(needs: Needs, req: Request<ProductsUpdate>) -> Result<Reply<Prod
         Updated::Stale => return Err(Problem::PreconditionFailed.into()),
     };
     cache::invalidate(&needs.redis, Key::product(id), product.version).await;
-    let tag = entity_tag(product.version);
-    Ok(Reply::from(Product::from(product)).header("etag", tag))
+    let version = product.version;
+    Ok(Reply::versioned(Product::from(product), version))
 }

@@ -4,7 +4,7 @@ use shared::{
     api::reports::{Report, ReportsGet},
     error::{ApiError, Problem},
     lambda::Request,
-    store::reports,
+    store::mysql::reports,
 };
 
 shared::lambda!(ReportsGet, handle);

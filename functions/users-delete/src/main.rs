@@ -1,4 +1,4 @@
-//! `DELETE /v1/users/{id}`: an admin deletes somebody, softly.
+//! `DELETE /v1/users/{id}`: an admin deletes a user (soft deletion).
 
 use shared::{
     api::users::UsersDelete,

@@ -1,4 +1,4 @@
-//! `DELETE /v1/users/me`: the caller's account is gone, softly, and so are all its sessions.
+//! `DELETE /v1/users/me`: deletes the caller's account (soft deletion) and ends all its sessions.
 
 use shared::{
     api::users::UsersMeDelete,

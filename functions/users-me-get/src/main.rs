@@ -2,12 +2,11 @@
 
 use shared::{
     api::users::{Profile, UsersMeGet},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
         cache::{self, Key, Versioned},
-        users,
+        mongodb::users,
     },
 };
 
@@ -20,7 +19,7 @@ async fn handle(needs: Needs, req: Request<UsersMeGet>) -> Result<Reply<Profile>
         Ok(user.map(|user| Versioned { version: user.version, value: Profile::from(user) }))
     };
     let cached = cache::read(&needs.redis, &req.ambient, Key::user(id), load).await?;
-    // A token outlives its user by minutes at most: for everybody else the user is gone.
+    // A token may outlive its user by minutes: then the caller is unauthenticated.
     let Versioned { version, value } = cached.found.ok_or(Problem::Unauthenticated)?;
-    Ok(Reply::json(value).header("x-cache", cached.status.as_str()).header("etag", entity_tag(version)))
+    Ok(Reply::json(value).header("x-cache", cached.status.as_str()).version(version))
 }

@@ -1,11 +1,11 @@
-//! `POST /v1/users/me/notifications/{id}/read`: the caller has seen it.
+//! `POST /v1/users/me/notifications/{id}/read`: marks a notification as read. Idempotent.
 
 use shared::{
     api::notifications::UsersMeNotificationsRead,
     contract::NoContent,
     error::{ApiError, Problem},
     lambda::Request,
-    store::notifications,
+    store::mongodb::notifications,
 };
 
 shared::lambda!(UsersMeNotificationsRead, handle);

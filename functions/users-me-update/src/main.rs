@@ -1,13 +1,12 @@
-//! `PATCH /v1/users/me`: the caller changes the own profile, if nobody else has since it was read.
+//! `PATCH /v1/users/me`: changes the caller's own profile, with optimistic locking.
 
 use shared::{
     api::users::{Profile, UsersMeUpdate},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        users,
+        mongodb::users,
     },
 };
 
@@ -23,6 +22,6 @@ async fn handle(needs: Needs, req: Request<UsersMeUpdate>) -> Result<Reply<Profi
     let changed = users::update_profile(&needs.mongodb, owner, version, &profile, req.ambient.now()).await?;
     let user = changed.ok_or(Problem::PreconditionFailed)?;
     cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
-    let tag = entity_tag(user.version);
-    Ok(Reply::from(Profile::from(user)).header("etag", tag))
+    let version = user.version;
+    Ok(Reply::versioned(Profile::from(user), version))
 }

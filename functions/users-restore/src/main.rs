@@ -1,13 +1,12 @@
-//! `POST /v1/users/{id}/restore`: a deleted user is back, if the address is still free.
+//! `POST /v1/users/{id}/restore`: restores a deleted user, if the address is still free.
 
 use shared::{
     api::users::{ManagedUser, UsersRestore},
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        users::{self, Restored},
+        mongodb::users::{self, Restored},
     },
 };
 
@@ -20,6 +19,6 @@ async fn handle(needs: Needs, req: Request<UsersRestore>) -> Result<Reply<Manage
         Restored::Taken => return Err(Problem::EmailTaken.into()),
     };
     cache::invalidate(&needs.redis, Key::user(user.id), user.version).await;
-    let tag = entity_tag(user.version);
-    Ok(Reply::from(ManagedUser::from(user)).header("etag", tag))
+    let version = user.version;
+    Ok(Reply::versioned(ManagedUser::from(user), version))
 }

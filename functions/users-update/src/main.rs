@@ -1,17 +1,19 @@
-//! `PATCH /v1/users/{id}`: an admin changes somebody's roles or keeps them out.
+//! `PATCH /v1/users/{id}`: an admin changes a user's roles, or disables or enables the user.
 //!
-//! Whoever is kept out loses all sessions. With other roles sessions go on, but access tokens with the old ones do not.
+//! Disabling ends all sessions. After a change of roles sessions go on, and access tokens with the old roles are
+//! revoked.
 
 use shared::{
     api::users::{ManagedUser, UsersUpdate},
     auth::session,
-    contract::entity_tag,
     error::{ApiError, Problem},
     lambda::{Reply, Request},
     store::{
         cache::{self, Key},
-        sessions::EndReason,
-        users::{self, Changes, Managed},
+        mongodb::{
+            sessions::EndReason,
+            users::{self, Changes, UpdateByAdmin},
+        },
     },
 };
 
@@ -24,10 +26,10 @@ async fn handle(needs: Needs, req: Request<UsersUpdate>) -> Result<Reply<Managed
     }
     users::find_any(&needs.mongodb, id).await?.ok_or(Problem::NotFound)?;
     let changes = Changes::from(req.body);
-    let user = match users::manage(&needs.mongodb, id, version, &changes, now).await? {
-        Managed::Changed(user) => user,
-        Managed::NotFound => return Err(Problem::PreconditionFailed.into()),
-        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
+    let user = match users::update_by_admin(&needs.mongodb, id, version, &changes, now).await? {
+        UpdateByAdmin::Changed(user) => user,
+        UpdateByAdmin::NotFound => return Err(Problem::PreconditionFailed.into()),
+        UpdateByAdmin::LastAdmin => return Err(Problem::LastAdmin.into()),
     };
     if changes.disabled == Some(true) {
         session::end_with_epoch(&needs.mongodb, &needs.redis, id, None, EndReason::AccessWithdrawn, now).await;
@@ -35,6 +37,6 @@ async fn handle(needs: Needs, req: Request<UsersUpdate>) -> Result<Reply<Managed
         session::outdate_access_tokens(&needs.mongodb, &needs.redis, id).await;
     }
     cache::invalidate(&needs.redis, Key::user(id), user.version).await;
-    let tag = entity_tag(user.version);
-    Ok(Reply::from(ManagedUser::from(user)).header("etag", tag))
+    let version = user.version;
+    Ok(Reply::versioned(ManagedUser::from(user), version))
 }

@@ -1,9 +1,9 @@
-//! Events as the gateway sends them.
+//! Events of the gateway.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// An HTTP API event (payload 2.0) as the gateway sends it, but for the authorizer's context.
+/// An HTTP API event (payload 2.0) like the gateway's, without the authorizer's context.
 #[must_use]
 pub fn http_event(route_key: &str, body: &Value) -> Value {
     let (method, path) = route_key.split_once(' ').unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn http_event(route_key: &str, body: &Value) -> Value {
     })
 }
 
-/// The event as if it came from this network address.
+/// The event with this source address.
 #[must_use]
 pub fn from_address(mut event: Value, address: &str) -> Value {
     event["requestContext"]["http"]["sourceIp"] = json!(address);

@@ -1,20 +1,21 @@
-//! A function's binary, run without the gateway and the emulator: what it takes for Lambda's Runtime API is this crate.
+//! Lambda's Runtime API for a function's binary, which so runs without the gateway and the emulator.
 //!
-//! For what the emulator would hide: how long a request takes, where it comes from, a process that dies, another environment, and
-//! one that serves several requests at once.
+//! Shows what the emulator would hide: latency, the client's address, a process that dies, other environment variables, several
+//! requests at once in one process.
 
 mod event;
 mod streamed;
 
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, File},
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, ExitStatus},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender, SyncSender},
     },
     thread,
@@ -27,27 +28,28 @@ use shared::{ambient::Ambient, telemetry::hex};
 pub use event::{from_address, http_event};
 pub use streamed::Streamed;
 
-/// What the function is told of its time limit.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// How long a function that nobody listens to any more is listened to: closing at once could overtake what it was told.
+/// The function's timeout, which its deadline is computed from.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an abandoned connection is still read: closing it at once could overtake the last response.
 const LINGER: Duration = Duration::from_millis(200);
-/// How often somebody who waits looks whether the process is still there.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How often a waiting caller checks that the process still runs.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A running function. It ends with this value.
+/// A running function. Dropping it ends the process.
 pub struct Function {
     process: Mutex<Child>,
     invocations: Sender<Invocation>,
+    api: Arc<RuntimeApi>,
 }
 
-/// Why there is no reply.
+/// Why an invocation has no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
     #[error("the function failed: {0}")]
     Failed(String),
-    #[error("the process ended before it answered: {0}; what it logged is above")]
+    #[error("the process ended before it answered: {0}")]
     Ended(ExitStatus),
-    #[error("no answer within {TIME_LIMIT:?}")]
+    #[error("no answer within {TIMEOUT:?}")]
     Silent,
     #[error("the reply is streamed, or is not where it should be")]
     OtherKind,
@@ -55,29 +57,43 @@ pub enum InvokeError {
     Headless(String),
 }
 
-/// An event on its way to the function.
+/// An event for the function.
 struct Invocation {
     event: String,
     answer: Sender<Answer>,
 }
 
-/// What the function sent back.
+/// The function's answer.
 enum Answer {
     Response(String),
-    /// Chunks, as they come.
+    /// Chunks as they arrive.
     Stream(Receiver<Vec<u8>>),
     Error(String),
 }
 
 impl Function {
-    /// Starts a binary as the Lambda function `name`, with this process's environment and what `environment` puts in its place. With
-    /// `AWS_LAMBDA_MAX_CONCURRENCY` in there it serves that many events at once.
+    /// Starts a binary as the Lambda function `name`, with this process's environment and the variables in `environment`. With
+    /// `AWS_LAMBDA_MAX_CONCURRENCY` among them it serves that many events at once. Its output is this process's.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(binary: &Path, name: &str, environment: &[(&str, String)]) -> io::Result<Self> {
+        Self::spawn(Command::new(binary), name, environment)
+    }
+
+    /// As [`Function::start`], with the output in a file.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_logged(binary: &Path, name: &str, environment: &[(&str, String)], log: File) -> io::Result<Self> {
+        let mut command = Command::new(binary);
+        command.stdout(log.try_clone()?).stderr(log);
+        Self::spawn(command, name, environment)
+    }
+
+    fn spawn(mut command: Command, name: &str, environment: &[(&str, String)]) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let process = Command::new(binary)
+        let process = command
             .env("AWS_LAMBDA_RUNTIME_API", listener.local_addr()?.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", name)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -89,20 +105,26 @@ impl Function {
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .spawn()?;
         let (invocations, events) = mpsc::channel();
-        let api = RuntimeApi { function_name: name.to_owned(), events: Mutex::new(events), answers: Mutex::default() };
+        let api = RuntimeApi {
+            function_name: name.to_owned(),
+            events: Mutex::new(events),
+            answers: Mutex::default(),
+            polls: AtomicUsize::new(0),
+        };
         let api = Arc::new(api);
-        // Waits for connections until this program ends, which is soon.
+        let serving = Arc::clone(&api);
+        // Accepts connections until this program ends.
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
-                let api = Arc::clone(&api);
-                // A connection ends with the process, in whatever way.
+                let api = Arc::clone(&serving);
+                // Fails when the process ends, which ends its connections.
                 thread::spawn(move || api.serve(connection).ok());
             }
         });
-        Ok(Self { process: Mutex::new(process), invocations })
+        Ok(Self { process: Mutex::new(process), invocations, api })
     }
 
-    /// Hands the function an event, and waits for its reply. Threads may do so side by side.
+    /// Invokes the function and waits for its reply. Threads may do so concurrently.
     ///
     /// # Errors
     /// When the function answers with an error, or not in time, or streams its reply, or its process ends.
@@ -114,7 +136,7 @@ impl Function {
         }
     }
 
-    /// Hands the function an event, and returns what it streams from its first bytes on.
+    /// Invokes the function, and returns its streamed reply from the first bytes on.
     ///
     /// # Errors
     /// As [`Function::invoke`]; when the reply is not streamed.
@@ -126,7 +148,7 @@ impl Function {
         }
     }
 
-    /// The most memory that the process has taken, in kB. `None` when it has ended.
+    /// The peak memory of the process, in kB. `None` when it has ended.
     #[must_use]
     pub fn peak_memory(&self) -> Option<u64> {
         peak_memory(Path::new(&format!("/proc/{}", locked(&self.process).id())))
@@ -134,21 +156,34 @@ impl Function {
 
     fn ask(&self, event: &Value) -> Result<Answer, InvokeError> {
         let (answer, answers) = mpsc::channel();
-        // Somebody takes it as long as the process is there; if it is not, that is noticed below.
+        // Fails when the process has ended, which is noticed below.
         let _ = self.invocations.send(Invocation { event: event.to_string(), answer });
         let start = Instant::now();
         loop {
-            match answers.recv_timeout(GLANCE) {
+            match answers.recv_timeout(POLL_INTERVAL) {
                 Ok(answer) => return Ok(answer),
                 Err(_) => self.expect_running(start)?,
             }
         }
     }
 
-    /// Ends the process at once (SIGKILL), whatever it is doing.
+    /// Waits until the function asks for its next event: what it does after a reply is done then, and Lambda would freeze it.
+    ///
+    /// # Errors
+    /// When it does not in time, or its process ends.
+    pub fn wait_until_idle(&self) -> Result<(), InvokeError> {
+        let start = Instant::now();
+        while self.api.polls.load(Ordering::SeqCst) == 0 {
+            self.expect_running(start)?;
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Ends the process at once (SIGKILL), in the middle of its work.
     pub fn kill(&self) {
         let mut process = locked(&self.process);
-        // One that has ended already cannot be ended again.
+        // An ended process cannot be killed again.
         let _ = process.kill();
         let _ = process.wait();
     }
@@ -157,7 +192,7 @@ impl Function {
         if let Ok(Some(status)) = locked(&self.process).try_wait() {
             return Err(InvokeError::Ended(status));
         }
-        if start.elapsed() < TIME_LIMIT { Ok(()) } else { Err(InvokeError::Silent) }
+        if start.elapsed() < TIMEOUT { Ok(()) } else { Err(InvokeError::Silent) }
     }
 }
 
@@ -167,19 +202,21 @@ impl Drop for Function {
     }
 }
 
-/// The most memory that a process has taken, in kB (`VmHWM`). It is named by its directory in `/proc`; `None` when it has ended.
+/// The peak memory of a process, in kB (`VmHWM`), by its directory in `/proc`. `None` when it has ended.
 #[must_use]
 pub fn peak_memory(process: &Path) -> Option<u64> {
     let status = fs::read_to_string(process.join("status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
 }
 
-/// What Lambda is to the process.
+/// Lambda's side of the Runtime API.
 struct RuntimeApi {
     function_name: String,
     events: Mutex<Receiver<Invocation>>,
-    /// Who waits for which invocation.
+    /// The waiting callers, by request id.
     answers: Mutex<HashMap<String, Sender<Answer>>>,
+    /// How many of the process's requests for an event are waiting for one.
+    polls: AtomicUsize,
 }
 
 impl RuntimeApi {
@@ -208,18 +245,21 @@ impl RuntimeApi {
                 }
                 _ => response(404, "", "{}"),
             };
-            // In one piece: the rest of it would wait for the acknowledgement of the start.
+            // In one write: the rest of it would wait for the acknowledgement of the start.
             connection.write_all(response.as_bytes())?;
         }
         Ok(())
     }
 
-    /// The next event, once there is one. `None` when there will be none any more.
+    /// The next event, once there is one. `None` when there will be no more.
     fn next(&self) -> Option<String> {
-        let Invocation { event, answer } = locked(&self.events).recv().ok()?;
+        self.polls.fetch_add(1, Ordering::SeqCst);
+        let invocation = locked(&self.events).recv();
+        self.polls.fetch_sub(1, Ordering::SeqCst);
+        let Invocation { event, answer } = invocation.ok()?;
         let ambient = Ambient::system();
         let id = ambient.id().to_string();
-        let deadline = (ambient.now() + TIME_LIMIT).unix_timestamp_nanos() / 1_000_000;
+        let deadline = (ambient.now() + TIMEOUT).unix_timestamp_nanos() / 1_000_000;
         let (root, end, parent) = (ambient.bytes::<4>(), ambient.bytes::<12>(), ambient.bytes::<8>());
         let headers = format!(
             "Lambda-Runtime-Aws-Request-Id: {id}\r\n\
@@ -235,7 +275,7 @@ impl RuntimeApi {
         Some(response(200, &headers, &event))
     }
 
-    /// Hands on what the function streams, as fast as it is taken. Whether it was taken to its end.
+    /// Forwards a streamed reply at its reader's pace (*backpressure*). `false` if the reader is gone.
     fn stream(&self, id: &str, reader: &mut impl BufRead) -> io::Result<bool> {
         let (chunks, taken): (SyncSender<_>, _) = mpsc::sync_channel(0);
         let waiting = locked(&self.answers).remove(id);
@@ -253,12 +293,12 @@ impl RuntimeApi {
     fn answer(&self, id: &str, kind: &str, body: String) {
         let Some(waiting) = locked(&self.answers).remove(id) else { return };
         let answer = if kind == "response" { Answer::Response(body) } else { Answer::Error(body) };
-        // Who does not wait any more has failed already.
+        // A caller that has timed out has gone.
         let _ = waiting.send(answer);
     }
 }
 
-/// Hangs up, once the other side can have read what it was told.
+/// Closes a connection, once the other side can have read the last response.
 fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
     connection.set_read_timeout(Some(LINGER))?;
     let start = Instant::now();
@@ -267,7 +307,7 @@ fn leave(connection: &TcpStream, reader: &mut impl Read) -> io::Result<()> {
     connection.shutdown(Shutdown::Both)
 }
 
-/// The head of an HTTP request, as far as it matters here.
+/// The head of an HTTP request, reduced to what matters here.
 struct Head {
     path: String,
     length: usize,
@@ -276,7 +316,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads one. `None` where the connection ends.
+    /// Reads a head. `None` where the connection ends.
     fn read(reader: &mut impl BufRead) -> io::Result<Option<Self>> {
         let first = line(reader)?;
         let Some(path) = first.split(' ').nth(1) else { return Ok(None) };
@@ -295,7 +335,7 @@ impl Head {
         }
     }
 
-    /// Reads what follows it.
+    /// Reads the body after it.
     fn body(&self, reader: &mut impl BufRead) -> io::Result<String> {
         let mut body = Vec::new();
         if self.is_chunked {
@@ -309,7 +349,7 @@ impl Head {
     }
 }
 
-/// The next chunk of a body. `None` for the empty one, and the trailers after it.
+/// The next chunk of a body. `None` for the last, empty one, with its trailers.
 fn chunk(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let size = line(reader)?;
     let length = number(size.split(';').next().unwrap_or_default(), 16)?;
@@ -343,7 +383,7 @@ fn response(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} \r\nContent-Type: application/json\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
 }
 
-/// What a thread has locked that panicked is as good as it was.
+/// Ignores poisoning: a panic cannot leave the value half changed.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

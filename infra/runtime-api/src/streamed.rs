@@ -1,4 +1,4 @@
-//! Replies that are sent while they are written.
+//! Streamed replies.
 
 use std::{
     io::{self, Read},
@@ -7,18 +7,18 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{InvokeError, TIME_LIMIT};
+use crate::{InvokeError, TIMEOUT};
 
-/// What stands between the head of a streamed reply and its body:
+/// The delimiter between the head of a streamed reply and its body:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming>
 const HEAD_END: [u8; 8] = [0; 8];
 
-/// A streamed reply, read at the pace of whoever reads it. Dropping it before its end hangs up.
+/// A streamed reply. Backpressure: the function writes no faster than this is read. Dropping it before its end closes the connection.
 pub struct Streamed {
     pub status: u64,
     pub headers: Value,
     chunks: Receiver<Vec<u8>>,
-    /// Of the chunk that came last.
+    /// The unread part of the last chunk.
     unread: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ impl Streamed {
     pub(crate) fn new(chunks: Receiver<Vec<u8>>) -> Result<Self, InvokeError> {
         let mut head = Vec::new();
         loop {
-            head.extend(chunks.recv_timeout(TIME_LIMIT).map_err(|_| InvokeError::Silent)?);
+            head.extend(chunks.recv_timeout(TIMEOUT).map_err(|_| InvokeError::Silent)?);
             if let Some(end) = head.windows(HEAD_END.len()).position(|window| window == HEAD_END) {
                 let unread = head.split_off(end + HEAD_END.len());
                 head.truncate(end);
@@ -39,10 +39,10 @@ impl Streamed {
         }
     }
 
-    /// What there is left.
+    /// The rest of the body.
     ///
     /// # Errors
-    /// When it is no text, or does not come.
+    /// When it is no UTF-8, or does not come in time.
     pub fn text(mut self) -> io::Result<String> {
         let mut text = String::new();
         self.read_to_string(&mut text)?;
@@ -53,7 +53,7 @@ impl Streamed {
 impl Read for Streamed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.unread.is_empty() {
-            match self.chunks.recv_timeout(TIME_LIMIT) {
+            match self.chunks.recv_timeout(TIMEOUT) {
                 Ok(chunk) => self.unread = chunk,
                 Err(RecvTimeoutError::Disconnected) => return Ok(0),
                 Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),

@@ -1,4 +1,4 @@
-//! `tools dlq`: the messages that were given up, on the stage and in AWS.
+//! `tools dlq`: dead-lettered messages, on the stage and in AWS.
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_sqs::{
@@ -12,10 +12,10 @@ use shared::aws::Aws;
 use crate::operate::Arguments;
 
 const USAGE: &str = "it is `dlq list`, `dlq show QUEUE`, `dlq redrive QUEUE [--id ID]` or `dlq drop QUEUE --id ID`";
-/// What the name of a dead-letter queue ends with.
+/// The suffix of a dead-letter queue's name.
 const SUFFIX: &str = "-dlq";
-/// How long what was received is hidden from others, in seconds: longer than a command takes.
-const HIDDEN: i32 = 60;
+/// Visibility timeout of a received message, in seconds: longer than a command takes.
+const VISIBILITY_SECONDS: i32 = 60;
 /// The most messages of one call.
 const BATCH: i32 = 10;
 
@@ -35,7 +35,7 @@ pub async fn run(parser: &mut Parser) -> Result<()> {
 /// The queues of an environment.
 struct Queues {
     client: Client,
-    /// What their names start with.
+    /// The prefix of their names.
     prefix: String,
 }
 
@@ -61,7 +61,8 @@ impl Queues {
         Ok(())
     }
 
-    /// Sends first and deletes then: what dies in between is sent twice, and the consumer drops the second one.
+    /// At-least-once: sends first, deletes then. A crash in between sends a message twice, and the idempotent consumer
+    /// drops the duplicate.
     async fn redrive(&self, queue: &str, id: Option<&str>) -> Result<()> {
         let (source, given_up) = (self.url(queue).await?, self.given_up(queue).await?);
         let mut redriven = 0;
@@ -119,7 +120,7 @@ impl Queues {
         reply.with_context(|| name)?.queue_url.context("a queue has an address")
     }
 
-    /// How many messages can be received.
+    /// The number of messages that can be received.
     async fn depth(&self, url: &str) -> Result<String> {
         let name = QueueAttributeName::ApproximateNumberOfMessages;
         let reply = self.client.get_queue_attributes().queue_url(url).attribute_names(name.clone()).send().await?;
@@ -127,8 +128,8 @@ impl Queues {
         depth.cloned().context("a queue has a depth")
     }
 
-    /// All that is in a queue's dead-letter queue, hidden from others for a while.
-    async fn given_up(&self, queue: &str) -> Result<GivenUp> {
+    /// All messages of a queue's dead-letter queue, hidden during the visibility timeout.
+    async fn given_up(&self, queue: &str) -> Result<DeadLettered> {
         let known = self.names().await?;
         if !known.iter().any(|name| name == queue) {
             bail!("there is no queue `{queue}`; there are: {}", known.join(", "));
@@ -137,10 +138,10 @@ impl Queues {
         let mut messages = Vec::new();
         loop {
             let receive = self.client.receive_message().queue_url(&url).max_number_of_messages(BATCH);
-            let reply = receive.visibility_timeout(HIDDEN).message_attribute_names("All").send().await?;
+            let reply = receive.visibility_timeout(VISIBILITY_SECONDS).message_attribute_names("All").send().await?;
             match reply.messages {
                 Some(received) if !received.is_empty() => messages.extend(received),
-                _ => return Ok(GivenUp { url, messages }),
+                _ => return Ok(DeadLettered { url, messages }),
             }
         }
     }
@@ -151,7 +152,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Lets others see a message again.
+    /// Makes a message visible again.
     async fn give_back(&self, url: &str, message: &Message) -> Result<()> {
         let receipt = message.receipt_handle().unwrap_or_default();
         let change = self.client.change_message_visibility().queue_url(url).receipt_handle(receipt);
@@ -161,12 +162,12 @@ impl Queues {
 }
 
 /// Messages of a dead-letter queue.
-struct GivenUp {
+struct DeadLettered {
     url: String,
     messages: Vec<Message>,
 }
 
-/// Whether this is SQS's id of the message, the one it had in its queue, or its outbox id.
+/// Whether the id is SQS's id of the message, its id in the original queue, or its outbox id.
 fn is_called(message: &Message, id: &str) -> bool {
     let envelope: Value = serde_json::from_str(message.body().unwrap_or_default()).unwrap_or_default();
     let before = message.message_attributes().and_then(|attributes| attributes.get("messageId")?.string_value());

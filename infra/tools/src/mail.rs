@@ -1,4 +1,4 @@
-//! `tools mail`: what every mail looks like.
+//! `tools mail`: previews of all mails.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
 use shared::mail::Content;
 
-/// Instead of a code.
+/// In place of a code.
 const SAMPLE_CODE: &str = "123456";
 
 pub fn run(arguments: &mut Parser) -> Result<()> {

@@ -1,7 +1,7 @@
-//! What `cargo xtask` asks the code itself, or asks of AWS: keys, sample data, mails, queues, the outbox, the routes, the OpenAPI
-//! document.
+//! The part of `cargo xtask` that needs the code itself or AWS: keys, sample data, mails, queues, the outbox, the
+//! routes, the OpenAPI document.
 //!
-//! It is a program of its own because it links everything that the functions link; `cargo xtask` has to be there first.
+//! A separate program, because it links everything that the functions link; `cargo xtask` has to exist before.
 
 mod dlq;
 mod keys;

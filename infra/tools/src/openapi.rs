@@ -1,4 +1,4 @@
-//! `tools openapi`: writes the OpenAPI document, or compares it with what the contract says.
+//! `tools openapi`: writes the OpenAPI document, or compares it with the contract.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use lexopt::{Arg, Parser};
 
 pub fn run(arguments: &mut Parser) -> Result<()> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi.json");
-    let document = shared::contract::document().to_pretty_json()? + "\n";
+    let document = shared::api::document().to_pretty_json()? + "\n";
     match arguments.next()? {
         None => {
             fs::write(&file, document).context("cannot write openapi.json")?;

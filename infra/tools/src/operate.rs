@@ -1,4 +1,4 @@
-//! What an operator's command line has in common: words, an id, and which environment is meant.
+//! The common part of an operator's command lines: words, an id, and an environment.
 
 use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
@@ -13,7 +13,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Without `--env`, the local stage is meant: `SOUK_STAGE` says its name.
+    /// Without `--env` it is the local stage, named by `SOUK_STAGE`.
     pub fn read(parser: &mut Parser) -> Result<Self> {
         let (mut words, mut id, mut environment) = (Vec::new(), None, None);
         while let Some(argument) = parser.next()? {
@@ -35,7 +35,7 @@ impl Arguments {
         self.words.iter().map(String::as_str).collect()
     }
 
-    /// The full name of something of this environment.
+    /// The full name of a resource of this environment.
     pub fn full_name(&self, name: &str) -> String {
         format!("souk-{}-{name}", self.environment)
     }

@@ -1,6 +1,6 @@
-//! `tools outbox`: messages that were committed and not sent yet, on the stage and in AWS.
+//! `tools outbox`: committed messages that are not sent yet, on the stage and in AWS.
 //!
-//! The relay answers, since it is where the stores can be reached from: in AWS they are in a network of their own.
+//! The relay executes the commands, since only functions reach the stores: in AWS those are in a private network.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use shared::{
 use crate::operate::Arguments;
 
 /// Longer than the relay may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub async fn run(parser: &mut Parser) -> Result<()> {
     let arguments = Arguments::read(parser)?;
@@ -44,7 +44,7 @@ async fn list(arguments: &Arguments) -> Result<()> {
             "{}  {:<8} {:<13} {} s old, {} attempts, due in {} s  {}",
             message.id,
             found.store,
-            message.queue,
+            message.destination,
             (now - message.created_at).whole_seconds(),
             message.attempts,
             (message.available_at - now).whole_seconds().max(0),
@@ -70,7 +70,7 @@ async fn replay(arguments: &Arguments, id: Option<&str>) -> Result<()> {
 
 async fn ask(arguments: &Arguments, command: OutboxCommand) -> Result<RelayOutput> {
     let aws = Aws::default();
-    let timeouts = TimeoutConfig::builder().operation_timeout(PATIENCE).operation_attempt_timeout(PATIENCE).build();
+    let timeouts = TimeoutConfig::builder().operation_timeout(TIMEOUT).operation_attempt_timeout(TIMEOUT).build();
     let config = Builder::from(aws.config().await).timeout_config(timeouts).retry_config(RetryConfig::disabled());
     let function = arguments.full_name(OutboxRelay::NAME);
     let event = serde_json::to_vec(&RelayEvent { outbox: Some(command) })?;

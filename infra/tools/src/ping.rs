@@ -1,15 +1,15 @@
-//! `tools ping`: whether every store lets us in, before anything is deployed that needs them.
+//! `tools ping`: whether every store accepts our credentials, before a deployment needs them.
 
 use anyhow::{Result, bail};
 use shared::{
-    contract::{Opener, Resource},
+    contract::{Resource, ResourceContext},
     error::chain,
     store::{Mongodb, Mysql, Redis, StoreError},
 };
 
 pub async fn run() -> Result<()> {
-    let opener = Opener::system();
-    let (mysql, mongodb, redis) = (Mysql::open(&opener)?, Mongodb::open(&opener)?, <Redis>::open(&opener)?);
+    let context = ResourceContext::system();
+    let (mysql, mongodb, redis) = (Mysql::open(&context)?, Mongodb::open(&context)?, <Redis>::open(&context)?);
     let answers = tokio::join!(mysql.ping(), mongodb.ping(), redis.ping());
     let problems: Vec<String> = [answers.0, answers.1, answers.2].into_iter().filter_map(problem).collect();
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }

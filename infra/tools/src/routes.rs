@@ -1,4 +1,5 @@
-//! `tools routes`: every route, who may call it, its rate limit, the function behind it, and whether that streams from a URL of its own.
+//! `tools routes`: every route with its access rule, its rate limit, its function, and whether that streams from a
+//! function URL.
 
 use shared::{api::ROUTES, contract::Access};
 

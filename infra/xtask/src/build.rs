@@ -11,15 +11,16 @@ use crate::files;
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
-/// What builds the `tools` binary: of the whole workspace, or the features of its dependencies would be others, and all of them be built anew.
-pub const TOOLS: [&str; 7] = ["--profile", "stage", "--workspace", "--exclude", "xtask", "--bin", "tools"];
+/// Arguments of `cargo build` for the `tools` binary. They name the whole workspace: for a single package cargo resolves other features
+/// of the dependencies, and builds all of them anew.
+pub const TOOLS_BUILD: [&str; 7] = ["--profile", "stage", "--workspace", "--exclude", "xtask", "--bin", "tools"];
 
-/// Cargo as a person would run it in the checkout.
+/// Cargo as if it were run by hand in the checkout.
 pub fn cargo(workspace: &Workspace) -> Command {
     by_hand(workspace, environment::cargo())
 }
 
-/// A program that runs cargo, or is it, as a person would run it in the checkout.
+/// Cargo, or a program that runs it, as if it were run by hand in the checkout.
 pub fn by_hand(workspace: &Workspace, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in environment::added_by_cargo_run() {
@@ -29,7 +30,7 @@ pub fn by_hand(workspace: &Workspace, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Builds the functions while the Python tools are downloaded: one waits for the processor, the other for the network.
+/// Builds the functions while the Python tools are downloaded: one needs the processor, the other the network.
 pub fn everything(workspace: &Workspace, tools: &Tools) -> Result<()> {
     if tools.is_installed() {
         return functions(workspace);
@@ -42,7 +43,7 @@ pub fn everything(workspace: &Workspace, tools: &Tools) -> Result<()> {
     })
 }
 
-/// All binaries, the functions' ones placed.
+/// Builds all binaries, and copies those of functions to where the template expects them.
 pub fn functions(workspace: &Workspace) -> Result<()> {
     crate::progress::step("cargo build", || {
         let arguments = ["build", "--profile", "stage", "--workspace", "--bins", "--exclude", "xtask"];
@@ -60,7 +61,7 @@ pub fn functions(workspace: &Workspace) -> Result<()> {
 
 /// Builds the `tools` binary alone, quietly, for commands that need nothing else.
 pub fn tools(workspace: &Workspace) -> Result<()> {
-    let arguments = [&["build", "--quiet"], &TOOLS[..]].concat();
+    let arguments = [&["build", "--quiet"], &TOOLS_BUILD[..]].concat();
     let status = cargo(workspace).args(arguments).status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the build failed: see cargo's messages above");

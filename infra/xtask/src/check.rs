@@ -1,4 +1,4 @@
-//! `cargo xtask check`: everything that can be said about the repository without running it.
+//! `cargo xtask check`: formatting, lints, licences and templates; all checks that run no part of Souk.
 
 use std::process::Command;
 
@@ -13,10 +13,10 @@ use crate::workspace::Workspace;
 const TEMPLATES: [&str; 4] =
     ["template.yaml", "infra/stores.yaml", "infra/monitoring.yaml", "infra/delivery/github.yaml"];
 
-/// `sam validate` needs to be told one; the templates name none.
-const ANY_REGION: &str = "us-east-1";
+/// `sam validate` needs a region; the templates name none.
+const VALIDATION_REGION: &str = "us-east-1";
 
-/// Runs all checks, also after one has failed; returns 0 if none did.
+/// Runs all checks, also after one has failed; returns 0 if none failed.
 pub fn check(workspace: &Workspace) -> Result<u8> {
     let (tools, delivery) = (Tools::of_check(workspace)?, Tools::of_delivery(workspace)?);
     for (name, tools) in [("linters", &tools), ("delivery tools", &delivery)] {
@@ -47,7 +47,7 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(String, Command)> {
         command
     };
     let mut deny = Command::new(tools.program("cargo-deny"));
-    // Advisories come from a database on the network; CI that has one runs `cargo deny check advisories` too.
+    // Advisories come from a database on the network: CI runs `cargo deny check advisories` too.
     deny.args(["check", "bans", "licenses", "sources"]).current_dir(&workspace.root);
     let on_templates = |program: &str, arguments: &[&str]| {
         let mut command = Command::new(tools.program(program));
@@ -75,7 +75,7 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(String, Command)> {
             on_templates("python", &["infra/local/check_guard.py", "infra/guard/souk.guard"]),
         ),
         ("docs/COST.md: the figures that follow from the templates", costs),
-        ("tools", cargo(&[&["build", "--quiet"], &build::TOOLS[..]].concat())),
+        ("tools", cargo(&[&["build", "--quiet"], &build::TOOLS_BUILD[..]].concat())),
         ("openapi.json", openapi),
     ];
     commands.map(|(name, command)| (name.to_owned(), command)).into()
@@ -85,9 +85,9 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(String, Command)> {
 fn validations(workspace: &Workspace, delivery: &Tools) -> Result<Vec<(String, Command)>> {
     let validation = |template: &str| {
         let mut command = Command::new(delivery.program("sam"));
-        command.args(["validate", "--lint", "--region", ANY_REGION, "--template-file"]);
+        command.args(["validate", "--lint", "--region", VALIDATION_REGION, "--template-file"]);
         command.arg(workspace.root.join(template)).current_dir(&workspace.root);
-        delivery.keep_sam_quiet(&mut command)?;
+        delivery.isolate_sam(&mut command)?;
         Ok((format!("templates: sam validate --lint, {template}"), command))
     };
     TEMPLATES.into_iter().map(validation).collect()

@@ -5,46 +5,47 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 use lexopt::prelude::*;
 
-use crate::release::{Architecture, Release, Stack};
+use crate::delivery::{Architecture, Release, Stack};
+use crate::logs::Selection;
 
 pub const HELP: &str = "\
 The whole of Souk on this machine, without Docker and without an AWS account.
 
 Usage: cargo xtask COMMAND
 
-  up                        build, start and deploy everything; safe to repeat, repairs what died
+  up                        build, start and deploy everything; idempotent, also repairs a stage that is partly down
   down [--purge]            stop it; --purge also deletes its data
-  status                    what runs, where, and what is deployed
+  status                    the servers, their ports, and the deployed functions
   logs [FUNCTION] [-f] [--trace ID]
-                            what the functions logged; -f or --follow goes on as they run; --trace shows only the lines of
-                            one trace, from the request to the last consumer
-  dlq list                  how many messages of each queue were given up
-  dlq show QUEUE            which, and why
+                            the functions' logs; -f or --follow goes on as they run; --trace shows only the lines of one
+                            trace, from the request to the last consumer
+  dlq list                  the number of messages in each dead-letter queue
+  dlq show QUEUE            those of one queue, and why they failed
   dlq redrive QUEUE [--id ID]
-                            puts them, or one, back into their queue
-  dlq drop QUEUE --id ID    forgets one
+                            moves them, or one, back into their queue
+  dlq drop QUEUE --id ID    deletes one
   outbox list               messages that were committed and not sent yet
-  outbox replay [--id ID]   has the relay send them, or one; with --id, one that was sent before too
+  outbox replay [--id ID]   the relay sends them, or one; with --id, one that was sent before too
                             dlq and outbox take --env NAME: not the local stage then, but that environment in AWS, with the
                             credentials and region that AWS's own tools take from the environment
-  mail [NAME]               the mails there are; or writes one to target/mail, to be looked at
+  mail [NAME]               the list of mails; with NAME, writes that one to target/mail, to be looked at
   demo                      play the story: register, log in, create, order, and see each step
   seed [--products N] [--orders M] [--users K]
                             sample data: three users to log in as, N products (200), M orders (0), K customers (0); adds what
                             is missing. A million products take a minute or two; the local MongoDB-compatible server is
                             slow above some thousands of customers
-  keys rotate [--drop-old]  a new signing key, and nobody is signed out; --drop-old also ends what the old keys signed,
-                            for a key that leaked
+  keys rotate [--drop-old]  a new signing key, while sessions go on; --drop-old also ends the tokens that the old keys
+                            signed, for a key that leaked
   lab [NAME ...]            the runtime's internals as experiments: figures, and a page of charts in target/lab
-  routes                    the endpoints and who may call them
+  routes                    the endpoints and their access rules
   openapi [--check]         write openapi.json; --check only compares
   deploy [stores | app | monitoring] --env NAME [--yes] [--no-build] [--dry-run]
                             builds for AWS, and deploys a stack (app) to an environment of samconfig.toml: shows the change set
-                            and asks; --yes does not ask; --no-build takes what was built; --dry-run says what would be run
+                            and asks; --yes does not ask; --no-build deploys an earlier build; --dry-run prints the commands only
   rollback --env NAME [--yes]
-                            every function in AWS back to the version before
+                            moves every function in AWS back to the version before
   build [--architecture A]  the functions as they are deployed, for arm64 (or x86_64)
-  sizes                     how large they are, as AWS stores them
+  sizes                     their sizes, zipped as AWS stores them
   test [ARGUMENTS]          all tests, on a stage of their own; ARGUMENTS go to `cargo test`
   check                     formatting, lints, licences, templates, openapi.json
 
@@ -88,15 +89,6 @@ pub enum Command {
     OpenApi(Vec<OsString>),
     Test(Vec<OsString>),
     Check,
-}
-
-/// Which log lines.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Selection {
-    pub function: Option<String>,
-    pub follow: bool,
-    /// Only those of the trace with this id.
-    pub trace: Option<String>,
 }
 
 pub fn parse() -> Result<Command> {
@@ -163,7 +155,7 @@ fn logs(mut parser: lexopt::Parser) -> Result<Command> {
     Ok(Command::Logs(selection))
 }
 
-/// What the words mean, the tools know.
+/// The arguments are parsed by the tools.
 fn operate(subcommand: &'static str, mut parser: lexopt::Parser) -> Result<Command> {
     let arguments: Vec<OsString> = parser.raw_args()?.collect();
     let names_environment =
@@ -271,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn unknown_commands_and_arguments_are_refused() {
         assert!(parse(&["fly"]).is_err());
         assert!(parse(&["up", "--fast"]).is_err());
         assert!(parse(&["logs", "a", "b"]).is_err());

@@ -1,4 +1,4 @@
-//! Stops what `up` started.
+//! `cargo xtask down`: stops the servers that `up` started.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ pub fn down(workspace: &Workspace, purge: bool) -> Result<()> {
     let _lock = lock::hold(workspace, "stage")?;
     let stage = workspace.local().join("stage");
     let mut stopped = servers::stop(&stage)?;
-    // A test run that was killed could not take its own stage down; one that still runs will.
+    // A killed test run leaves its stage behind; one that still runs, and has the lock, takes it down itself.
     if let Some(_lock) = lock::try_hold(workspace, "test")? {
         let test = workspace.local().join("test");
         stopped.extend(servers::stop(&test)?);

@@ -1,12 +1,12 @@
-//! What the person sets from outside: the one place that reads environment variables.
+//! Settings from outside: the one room that reads environment variables.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::stage::Ports;
+use crate::ports::Ports;
 
-/// Environment variables that `cargo run` adds; a build script that watches one of them would be rerun on every `up`.
+/// Environment variables that `cargo run` adds. A build script that watches one of them would be rerun on every `up`.
 const FROM_CARGO_RUN: [&str; 5] =
     ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
 
@@ -17,7 +17,7 @@ pub struct Settings {
     pub redis_url: Option<String>,
     /// `NAME=VALUE`
     pub parameters: Vec<String>,
-    /// Set for the tests: the `stage.json` of their stage.
+    /// The `stage.json` of the test run's stage: set for the tests.
     pub stage_file: Option<PathBuf>,
 }
 
@@ -52,13 +52,13 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The directory of this crate: as `cargo run` says, or as it was at build time. A checkout that was moved is built no
-/// more, so the latter alone would lead back to the old place.
+/// The directory of this crate: as `cargo run` says, or as it was at build time. A moved checkout is not built anew, so the
+/// latter alone would lead back to the old place.
 pub fn manifest_dir() -> PathBuf {
     PathBuf::from(variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").to_owned()))
 }
 
-/// Where cargo puts what it builds, if not in `target/`.
+/// Cargo's build directory, if it is not `target/`.
 pub fn target_dir() -> Option<PathBuf> {
     variable("CARGO_TARGET_DIR").map(PathBuf::from)
 }
@@ -83,7 +83,7 @@ pub fn this_program() -> Result<PathBuf> {
     std::env::current_exe().context("cannot tell where this program is")
 }
 
-/// The directories in which programs are looked for; system servers live in `sbin`, which a person's path may lack.
+/// The directories in which programs are looked for; system servers are in `sbin`, which a user's path may lack.
 pub fn program_dirs() -> Vec<PathBuf> {
     let path = variable("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
@@ -95,7 +95,7 @@ pub fn path() -> String {
     std::env::join_paths(dirs).map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// The variables a nested cargo must not see, so that it builds exactly what a cargo started by hand would.
+/// Variables that a nested cargo must not see, so that it builds exactly as a cargo started by hand.
 pub fn added_by_cargo_run() -> impl Iterator<Item = String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| {
         FROM_CARGO_RUN.contains(&name.as_str()) || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_BIN_")

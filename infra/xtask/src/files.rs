@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Writes a file that only its owner can read. Whole or not at all: a crash leaves the old one.
+/// Atomically writes a file that only its owner can read: a crash leaves the old one.
 pub fn write_private(path: &Path, content: &str) -> Result<()> {
     let cannot = || format!("cannot write {}", path.display());
     let new = path.with_extension("new");
@@ -34,8 +34,8 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     }
 }
 
-/// A short name for some content, to tell one build from another. Nobody tries to make two alike, and another Rust
-/// version that hashes otherwise only makes something be done again: the standard library's hash is enough.
+/// A hash that tells one build from another. The standard library's is enough: collisions by intent do not occur, and a
+/// Rust version with another hash only causes work to be repeated.
 pub fn fingerprint(content: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(content);
@@ -46,7 +46,7 @@ pub fn fingerprint_of_file(path: &Path) -> Result<String> {
     Ok(fingerprint(&fs::read(path).with_context(|| format!("cannot read {}", path.display()))?))
 }
 
-/// A password that no one has to type: 192 random bits in hexadecimal, so that it needs no escaping anywhere.
+/// A password: 192 random bits in hexadecimal, so that it needs no escaping anywhere.
 pub fn random_secret() -> Result<String> {
     Ok(hex(&random::<24>()?))
 }
@@ -87,7 +87,7 @@ pub fn tail(path: &Path, lines: usize) -> String {
     last.iter().fold(String::new(), |text, line| text + "    | " + line + "\n")
 }
 
-/// Zips a file as SAM does, with this Python. What was there before goes.
+/// Zips a file as SAM does, with this Python, in place of an earlier zip.
 pub fn zip(mut python: Command, file: &Path, zip: &Path) -> Result<()> {
     fs::remove_file(zip).ok();
     let output = python.args(["-m", "zipfile", "-c"]).arg(zip).arg(file).output()?;

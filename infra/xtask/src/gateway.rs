@@ -1,7 +1,7 @@
 //! The routes of the HTTP API.
 //!
-//! SAM turns the `HttpApi` events of the template into an OpenAPI body that AWS imports. MiniStack does not, so this does:
-//! it reads the processed template and makes authorizer and routes so. Where they are so already, it changes nothing.
+//! SAM turns the `HttpApi` events of the template into an OpenAPI body that AWS imports. MiniStack does not import it, so this room
+//! does: it reads the processed template and makes authorizer and routes so. Idempotent.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::stage::{ACCOUNT, REGION, STACK};
 /// The logical id of the API in `template.yaml`.
 const API: &str = "Api";
 
-/// Makes the routes what the template says; returns the id of the API.
+/// Makes the routes as the template says; returns the id of the API.
 pub fn sync(aws: &Aws) -> Result<String> {
     let resources = aws.stack_resources(STACK)?;
     let template = aws.processed_template(STACK)?;
@@ -82,21 +82,21 @@ fn routes(
     Ok(routes)
 }
 
-/// What is there if its condition holds, as all of them do on the stage: SAM makes the path and the operation of a conditional function
-/// conditional too.
+/// The value of `Fn::If` when its condition holds, as all of them do on the stage: SAM makes the path and the operation of a conditional
+/// function conditional too.
 fn present(value: &Value) -> &Value {
     value["Fn::If"].get(1).unwrap_or(value)
 }
 
-/// The function that an integration's URI, full of intrinsic functions, speaks of.
+/// The ARN of the function in an integration's URI, which is full of intrinsic functions.
 fn function_arn(uri: &Value, resources: &BTreeMap<String, String>) -> Result<String> {
     let logical = referred_resource(uri).with_context(|| format!("no function in {uri}"))?;
     let name = resources.get(&logical).with_context(|| format!("the stack has no resource `{logical}`"))?;
     Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
 }
 
-/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}`, `{"Ref": IDAliaslive}`, `${ID.Arn}` or `${IDAliaslive}`, wherever in the value it is. The
-/// alias itself is not what is called: here it would only lead to what runs anyway.
+/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}`, `{"Ref": IDAliaslive}`, `${ID.Arn}` or `${IDAliaslive}`, wherever in the value it is.
+/// The function is called without its alias, which here always leads to `$LATEST`.
 fn referred_resource(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => {

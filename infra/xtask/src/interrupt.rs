@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, for commands that must put something away before they end.
+//! Ctrl-C and SIGTERM, for commands that must clean up before they end.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static REQUESTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From here on the signals no longer end this program; it asks for them between its steps.
+/// From here on the signals no longer end this program: it polls for them between its steps.
 pub fn catch() -> Result<()> {
-    let flag = FLAG.get_or_init(Arc::default);
+    let flag = REQUESTED.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
     }
@@ -19,7 +19,7 @@ pub fn catch() -> Result<()> {
 }
 
 pub fn requested() -> bool {
-    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+    REQUESTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 pub fn check() -> Result<()> {

@@ -1,4 +1,4 @@
-//! One at a time: two runs that start, stop or install the same things would undo each other's work.
+//! File locks: two runs that start, stop or install the same things would undo each other's work.
 
 use std::fs::{File, TryLockError};
 
@@ -8,17 +8,17 @@ use crate::files;
 use crate::progress;
 use crate::workspace::Workspace;
 
-/// Holds a lock by name until it is dropped or the program ends; waits for whoever has it.
+/// Takes a lock by name, and waits while another program holds it. It is released when it is dropped or the program ends.
 pub fn hold(workspace: &Workspace, name: &str) -> Result<File> {
     let file = open(workspace, name)?;
     if !try_lock(&file)? {
-        progress::note(&format!("waiting for another `cargo xtask` that has .local/{name}.lock"));
+        progress::note(&format!("waiting for another `cargo xtask` that holds .local/{name}.lock"));
         file.lock()?;
     }
     Ok(file)
 }
 
-/// Holds a lock unless someone else does.
+/// Takes a lock, or returns `None` while another program holds it.
 pub fn try_hold(workspace: &Workspace, name: &str) -> Result<Option<File>> {
     let file = open(workspace, name)?;
     Ok(try_lock(&file)?.then_some(file))

@@ -1,4 +1,4 @@
-//! `cargo xtask logs`: the JSON lines that functions wrote, one short line each.
+//! `cargo xtask logs`: the functions' JSON log lines, each shortened to one line.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,13 +7,12 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::aws::{Aws, LogEvent};
-use crate::cli::Selection;
-use crate::deploy::function_name;
 use crate::progress::say;
+use crate::stack_deploy::function_name;
 use crate::stage::Stage;
 
 /// Keys that have their own place in the line, or only matter to a machine.
-const SHOWN: [&str; 9] = [
+const OMITTED_KEYS: [&str; 9] = [
     "_aws",
     "timestamp",
     "level",
@@ -24,6 +23,18 @@ const SHOWN: [&str; 9] = [
     "function_request_id",
     "xray_trace_id",
 ];
+
+/// How often `--follow` asks for new lines.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Which log lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub function: Option<String>,
+    pub follow: bool,
+    /// Only those of the trace with this id.
+    pub trace: Option<String>,
+}
 
 pub fn logs(stage: &Stage, selection: &Selection) -> Result<()> {
     let aws = Aws::of(stage);
@@ -53,11 +64,11 @@ pub fn logs(stage: &Stage, selection: &Selection) -> Result<()> {
         if !selection.follow {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Lambda frames what a function wrote with lines of its own.
+/// Lambda frames a function's lines with lines of its own.
 fn is_from_function(message: &str) -> bool {
     !["START RequestId:", "END RequestId:", "REPORT RequestId:"].iter().any(|start| message.starts_with(start))
 }
@@ -76,7 +87,7 @@ fn line(function: &str, event: &LogEvent) -> String {
     };
     let text = |key: &str| entry.get(key).map(plain).unwrap_or_default();
     let fields = entry.get("fields").and_then(Value::as_object).into_iter().flatten();
-    let rest = fields.chain(&entry).filter(|(key, value)| !SHOWN.contains(&key.as_str()) && !value.is_null());
+    let rest = fields.chain(&entry).filter(|(key, value)| !OMITTED_KEYS.contains(&key.as_str()) && !value.is_null());
     let rest: Vec<String> = rest.map(|(key, value)| format!("{key}={}", plain(value))).collect();
     format!("{time} {:<5} {function}  {}  {}", text("level"), text("message"), rest.join(" "))
 }
@@ -125,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_shown_as_it_is() {
+    fn text_without_json_is_shown_as_it_is() {
         assert_eq!(shown("thread panicked\n"), "01:02:03.004       health  thread panicked");
     }
 }

@@ -1,12 +1,12 @@
 //! Servers in the background: started with a log and a pid file, found again by a later run, stopped by pid.
 //!
-//! A pid alone is not enough to end a process: the number may have gone to another one since. The record therefore holds
-//! when the process started and in which boot, and nothing is signalled that does not match.
+//! A pid alone is not enough to end a process: the kernel may have given the number to another one since. The record
+//! therefore holds the start time and the boot, and a process that does not match both is never signalled.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,21 +14,23 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::files;
 
-const KILL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a process may take to end after SIGKILL.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// One server of a stage: where its log and its record are.
+/// One server of a stage, with its log and its pid file.
 pub struct Process {
     pub name: &'static str,
     pub log: PathBuf,
     record: PathBuf,
 }
 
-/// What the pid file holds.
+/// The content of a pid file.
 pub struct Record {
     pub pid: i32,
     started: u64,
     boot: String,
-    /// Of the command that was run: another command means that the server must be started anew.
+    /// Of the command line: with another one the server must be started anew.
     pub fingerprint: String,
 }
 
@@ -58,8 +60,8 @@ impl Process {
         })
     }
 
-    /// Starts the server in a process group of its own, so that Ctrl-C in the terminal does not reach it and so that
-    /// its own children can be found when it has died.
+    /// Starts the server in a process group of its own, so that Ctrl-C in the terminal does not reach it and its children
+    /// can be found when it has died.
     pub fn spawn(&self, mut command: Command, fingerprint: &str) -> Result<Child> {
         let log = fs::File::create(&self.log).with_context(|| format!("cannot write {}", self.log.display()))?;
         let child = command
@@ -75,28 +77,28 @@ impl Process {
         Ok(child)
     }
 
-    /// Asks the server to end, insists if it does not within `patience`, and ends what it left behind.
-    /// Returns whether there was anything to stop.
-    pub fn stop(&self, patience: Duration) -> Result<bool> {
+    /// Sends SIGTERM, then SIGKILL to every process of the group that is left after `timeout`. Returns whether there was
+    /// anything to stop.
+    pub fn stop(&self, timeout: Duration) -> Result<bool> {
         let Some(record) = self.recorded() else { return Ok(false) };
         let mut stopped = false;
         if let Some(running) = self.running() {
             signal(running.pid, Signal::TERM)?;
-            wait_until(patience, || self.running().is_none());
+            wait_until(timeout, || self.running().is_none());
             stopped = true;
         }
         for pid in record.group() {
             signal(pid, Signal::KILL)?;
             stopped = true;
         }
-        if !wait_until(KILL_PATIENCE, || record.group().is_empty()) {
+        if !wait_until(KILL_TIMEOUT, || record.group().is_empty()) {
             bail!("{} (pid {}) does not end; end it by hand", self.name, record.pid);
         }
         fs::remove_file(&self.record).ok();
         Ok(stopped)
     }
 
-    /// Ends what the server itself started, and lets it run on.
+    /// Ends the server's children; the server runs on.
     pub fn end_children(&self) -> Result<()> {
         let Some(record) = self.running() else { return Ok(()) };
         for pid in record.group().into_iter().filter(|pid| *pid != record.pid) {
@@ -105,7 +107,7 @@ impl Process {
         Ok(())
     }
 
-    /// An error that says which component failed, where its log is, how the log ends and what to do.
+    /// An error with the component's name, the path and the last lines of its log, and what to do.
     pub fn failure(&self, what: &str, advice: &str) -> anyhow::Error {
         let log = self.log.display();
         anyhow::anyhow!("{} {what}\n  log: {log}\n{}  {advice}", self.name, files::tail(&self.log, 12))
@@ -117,8 +119,8 @@ impl Record {
         stat.started == self.started && !stat.is_zombie && boot_id().is_ok_and(|boot| boot == self.boot)
     }
 
-    /// The living processes of the server's group. The kernel gives a group's number to no new process while the group
-    /// has members, so what is in it, and is not older than the server, belongs to the server.
+    /// The living processes of the server's group. The kernel reuses no group's number while the group has members, so a
+    /// process in it that is not older than the server belongs to the server.
     fn group(&self) -> Vec<i32> {
         if boot_id().map_or(true, |boot| boot != self.boot) {
             return Vec::new();
@@ -166,9 +168,9 @@ fn signal(pid: i32, signal: Signal) -> Result<()> {
     }
 }
 
-/// Polls a condition until it holds or the time is up.
-pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + patience;
+/// Polls a condition until it holds or the time is up; returns whether it held.
+pub fn wait_until(timeout: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + timeout;
     loop {
         if condition() {
             return true;
@@ -176,8 +178,13 @@ pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bo
         if Instant::now() >= deadline {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(25));
+        std::thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// A program's exit code, or 1 if a signal ended it.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -189,7 +196,7 @@ mod tests {
 
     use super::{Process, Stat, boot_id};
 
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const TIMEOUT: Duration = Duration::from_secs(2);
 
     /// A directory that is removed with the value.
     struct Directory(PathBuf);
@@ -223,9 +230,9 @@ mod tests {
         let mut child = process.spawn(shell("exec sleep 60"), "print").unwrap();
         let again = Process::new("Sleeper", &directory.0);
         assert_eq!(again.running().unwrap().fingerprint, "print");
-        assert!(again.stop(PATIENCE).unwrap());
+        assert!(again.stop(TIMEOUT).unwrap());
         assert!(again.running().is_none());
-        assert!(!again.stop(PATIENCE).unwrap());
+        assert!(!again.stop(TIMEOUT).unwrap());
         child.wait().unwrap();
     }
 
@@ -238,22 +245,22 @@ mod tests {
         fs::write(directory.0.join("run/sleeper.pid"), format!("{pid} {earlier} {} x", boot_id().unwrap())).unwrap();
         let process = Process::new("Sleeper", &directory.0);
         assert!(process.running().is_none());
-        assert!(!process.stop(PATIENCE).unwrap());
+        assert!(!process.stop(TIMEOUT).unwrap());
         assert!(other.try_wait().unwrap().is_none(), "it was ended");
         other.kill().unwrap();
         other.wait().unwrap();
     }
 
     #[test]
-    fn what_a_killed_process_leaves_behind_is_ended_too() {
+    fn children_of_a_killed_process_are_ended_too() {
         let directory = Directory::new("orphan");
         let process = Process::new("Parent", &directory.0);
         let mut parent = process.spawn(shell("sleep 60 & wait"), "x").unwrap();
-        super::wait_until(PATIENCE, || process.recorded().unwrap().group().len() == 2);
+        super::wait_until(TIMEOUT, || process.recorded().unwrap().group().len() == 2);
         parent.kill().unwrap();
         parent.wait().unwrap();
         assert_eq!(process.recorded().unwrap().group().len(), 1);
-        assert!(process.stop(PATIENCE).unwrap());
+        assert!(process.stop(TIMEOUT).unwrap());
         assert!(!directory.0.join("run/parent.pid").exists());
     }
 }

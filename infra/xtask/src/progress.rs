@@ -1,4 +1,4 @@
-//! What a person reads: progress on standard error, one line with its duration per step; results on standard output.
+//! Output for the terminal: progress on standard error, one line with its duration per step; results on standard output.
 
 use std::fmt::Arguments;
 use std::io::Write;
@@ -9,14 +9,14 @@ use anyhow::{Context, Result};
 
 use crate::interrupt;
 
-/// How often a step that takes long says that it is still at it.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-const POLL: Duration = Duration::from_millis(50);
+/// How often a long step reports that it still runs.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a shell reports for a program whose reader went away.
-const NO_READER: i32 = 141;
+/// A shell's exit code for a program that SIGPIPE ended: 128 + 13.
+const SIGPIPE_EXIT_CODE: i32 = 141;
 
-/// Prints a line of a command's result. Unlike `println!` it does not panic when the reader has had enough (`| head`).
+/// Prints a line of a command's result. Unlike `println!` it does not panic on a closed pipe (`| head`).
 macro_rules! say {
     ($($argument:tt)*) => { $crate::progress::print(format_args!($($argument)*)) };
 }
@@ -24,11 +24,11 @@ pub(crate) use say;
 
 pub fn print(line: Arguments) {
     if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(NO_READER);
+        std::process::exit(SIGPIPE_EXIT_CODE);
     }
 }
 
-/// Runs a step and says how long it took.
+/// Runs a step and prints its duration.
 pub fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     let result = work();
@@ -48,7 +48,7 @@ pub fn heading(text: &str) {
     eprintln!("\n{text}");
 }
 
-/// Runs a program to its end and says every so often that it is still at it. Ctrl-C ends it.
+/// Runs a program to its end, with a heartbeat line while it runs. Ctrl-C ends it.
 pub fn run(command: &mut Command, name: &str) -> Result<ExitStatus> {
     let program = command.get_program().to_owned();
     let mut child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
@@ -63,10 +63,10 @@ pub fn run(command: &mut Command, name: &str) -> Result<ExitStatus> {
             child.wait()?;
         }
         interrupt::check()?;
-        if last.elapsed() >= HEARTBEAT {
+        if last.elapsed() >= HEARTBEAT_INTERVAL {
             last = Instant::now();
             eprintln!("  … {name} ({} s)", started.elapsed().as_secs());
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,5 +1,5 @@
-//! What must be on the machine: system packages and room on the disk. Names what is missing, and installs it where that
-//! can be done without asking for a password.
+//! Requirements of the machine: system packages and free disk space. Missing packages are named, and installed where no
+//! password is needed for it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,15 +10,16 @@ use crate::environment;
 use crate::progress;
 use crate::stage::Stage;
 
-/// A first build and the tools take about this much.
-const ROOM_FOR_FIRST_BUILD: u64 = 3 << 30;
-const ROOM_TO_RUN: u64 = 300 << 20;
+/// Free disk space in bytes that a first build and the tools need.
+const MIN_FREE_FIRST_BUILD: u64 = 3 << 30;
+/// Free disk space in bytes that a stage needs.
+const MIN_FREE_RUN: u64 = 300 << 20;
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Sees to it that every program the stage runs is there.
+/// Installs the packages of programs that the stage runs and that are missing.
 pub fn packages(stage: &Stage) -> Result<()> {
     let missing = missing_packages(stage);
     if missing.is_empty() {
@@ -41,7 +42,7 @@ pub fn packages(stage: &Stage) -> Result<()> {
         bail!("packages are missing: {list}; {by_hand}");
     };
     progress::note(&format!("installing them now: {command}"));
-    // Debian starts a server that it installs. The stage brings its own, so the system's are told to stay off.
+    // Debian starts a server that it installs. The stage runs its own, so `policy-rc.d` forbids that.
     let script = format!(
         "export DEBIAN_FRONTEND=noninteractive\n\
          policy=/usr/sbin/policy-rc.d\n\
@@ -59,7 +60,7 @@ pub fn packages(stage: &Stage) -> Result<()> {
     })
 }
 
-/// A linker and a C compiler are not among them: without those this program would not have been built.
+/// Without a linker and a C compiler: those were needed to build this program.
 fn missing_packages(stage: &Stage) -> Vec<&'static str> {
     let mut missing = Vec::new();
     if !stage.mysql.is_external && (find("mariadbd").is_none() || find("mariadb-install-db").is_none()) {
@@ -77,7 +78,7 @@ fn missing_packages(stage: &Stage) -> Vec<&'static str> {
     missing
 }
 
-/// Debian ships Python without the part that puts pip into a virtual environment.
+/// Debian packages Python without `ensurepip`, which puts pip into a virtual environment.
 fn python_makes_environments() -> bool {
     let check = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
     check.is_ok_and(|status| status.success())
@@ -97,9 +98,9 @@ fn find(program: &str) -> Option<std::path::PathBuf> {
     environment::program_dirs().into_iter().map(|dir| dir.join(program)).find(|path| path.is_file())
 }
 
-/// Fails early, with a number, rather than halfway with a broken file.
+/// Fails fast, with figures, rather than halfway with a broken file.
 pub fn disk(dir: &Path, is_first_build: bool) -> Result<()> {
-    let needed = if is_first_build { ROOM_FOR_FIRST_BUILD } else { ROOM_TO_RUN };
+    let needed = if is_first_build { MIN_FREE_FIRST_BUILD } else { MIN_FREE_RUN };
     let disk = rustix::fs::statvfs(dir).with_context(|| format!("cannot read the free space of {}", dir.display()))?;
     let free = disk.f_bavail * disk.f_frsize;
     if free < needed {

@@ -1,14 +1,15 @@
-//! Sample data, by the `tools` binary, which opens the stores just as the functions do.
+//! Sample data, written by the `tools` binary, which opens the stores as the functions do.
 
 use std::fs;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
+use crate::handover;
 use crate::progress::step;
 use crate::stage::Stage;
 
-/// Of every user that the seed makes.
+/// The password of every sample user.
 pub const SEEDED_PASSWORD: &str = "correct-horse-battery-staple";
 
 /// Seeds a stage whose databases have not been seeded yet.
@@ -31,6 +32,6 @@ pub fn once(stage: &Stage) -> Result<()> {
 /// The `tools` binary in the environment of a function that may use every store.
 pub fn tools(stage: &Stage) -> Command {
     let mut command = stage.command(stage.workspace.binary("tools"));
-    command.envs(stage.function_environment());
+    command.envs(handover::function_environment(stage));
     command
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask sizes`: how large the functions in `target/lambda` are, as AWS stores them.
+//! `cargo xtask sizes`: sizes of the functions in `target/lambda`, zipped as AWS stores them.
 
 use std::fs;
 use std::process::Command;
@@ -9,9 +9,10 @@ use crate::files;
 use crate::progress::say;
 use crate::workspace::Workspace;
 
-/// The most that a zipped function should have, in bytes: the authorizer starts before every request's function.
-const MOST: u64 = 4_000_000;
-const MOST_OF_AUTHORIZER: u64 = 1_200_000;
+/// Size budget of a zipped function, in bytes.
+const MAX_ZIP_BYTES: u64 = 4_000_000;
+/// The authorizer's is smaller: it starts before every request's function.
+const MAX_AUTHORIZER_ZIP_BYTES: u64 = 1_200_000;
 
 pub fn sizes(workspace: &Workspace) -> Result<()> {
     let dir = workspace.local().join("sizes");
@@ -24,13 +25,17 @@ pub fn sizes(workspace: &Workspace) -> Result<()> {
         let zip = dir.join(format!("{function}.zip"));
         files::zip(Command::new("python3"), &bootstrap, &zip)?;
         let zipped = fs::metadata(&zip)?.len();
-        let most = if function == "authorizer" { MOST_OF_AUTHORIZER } else { MOST };
-        let remark = if zipped > most { "over its budget" } else { "" };
-        over += u32::from(zipped > most);
+        let budget = if function == "authorizer" { MAX_AUTHORIZER_ZIP_BYTES } else { MAX_ZIP_BYTES };
+        let remark = if zipped > budget { "over its budget" } else { "" };
+        over += u32::from(zipped > budget);
         say!("{}", format!("{function:<28} {:>10} {:>10} {remark}", megabytes(binary), megabytes(zipped)).trim_end());
     }
     files::remove_dir(&dir)?;
-    say!("{over} over their budget of {} MB, the authorizer's {}", megabytes(MOST), megabytes(MOST_OF_AUTHORIZER));
+    say!(
+        "{over} over their budget of {} MB, the authorizer's {}",
+        megabytes(MAX_ZIP_BYTES),
+        megabytes(MAX_AUTHORIZER_ZIP_BYTES)
+    );
     Ok(())
 }
 

@@ -1,22 +1,18 @@
 //! A stage: a directory, ports, and the addresses and secrets of its stores.
 //!
-//! The person's stage is `.local/stage` on fixed ports. Tests get `.local/test` on free ports, new each time.
+//! The personal stage is `.local/stage` on fixed ports. Tests get `.local/test` on free ports, new each time.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::aws::Aws;
 use crate::environment::{self, Settings};
 use crate::files;
-use crate::keys;
-use crate::process::Process;
-use crate::servers::ministack;
+use crate::ports::Ports;
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -34,18 +30,19 @@ pub const TOKEN_SIGNING_KEY: &str = "token-signing-key";
 
 pub const SENDER: &str = "Souk <no-reply@souk.example>";
 pub const SENDER_ADDRESS: &str = "no-reply@souk.example";
-/// Whom the issuer's identity tokens are for.
+/// The audience of the issuer's identity tokens.
 pub const GOOGLE_CLIENT_ID: &str = "souk-local.apps.example";
 
 const TEST: &str = "test";
 /// Limits per address are multiplied by this. All requests of a test run come from one address.
 const TEST_ADDRESS_LIMIT_FACTOR: u32 = 1000;
 
-/// What a secret or parameter that the stores stack hands over is called.
+/// The full name of a secret that the stores stack hands over.
 pub fn secret_name(name: &str) -> String {
     format!("souk/{STAGE}/{name}")
 }
 
+/// The full name of a parameter that the stores stack hands over.
 pub fn parameter_name(name: &str) -> String {
     format!("/souk/{STAGE}/{name}")
 }
@@ -53,51 +50,15 @@ pub fn parameter_name(name: &str) -> String {
 /// The queues of the template, each with its dead-letter queue.
 pub const QUEUES: [&str; 3] = ["email", "notification", "report"];
 
+pub fn topic_arn(topic: &str) -> String {
+    format!("arn:aws:sns:{REGION}:{ACCOUNT}:souk-{STAGE}-{topic}")
+}
+
 pub fn queue_url(stage: &Stage, queue: &str) -> String {
     format!("http://localhost:{}/{ACCOUNT}/souk-{STAGE}-{queue}", stage.ports.aws)
 }
 
-#[derive(Clone, Copy)]
-pub struct Ports {
-    pub mysql: u16,
-    pub redis: u16,
-    pub mongodb: u16,
-    pub aws: u16,
-    pub openid: u16,
-}
-
-impl Ports {
-    /// Ports that nothing listens on. All are held at once while they are chosen, so that they differ.
-    pub fn free() -> Result<Self> {
-        let listen = || TcpListener::bind("127.0.0.1:0").context("no free port");
-        let held = [listen()?, listen()?, listen()?, listen()?, listen()?];
-        let port = |index: usize| Ok::<_, anyhow::Error>(held[index].local_addr()?.port());
-        Ok(Self { mysql: port(0)?, redis: port(1)?, mongodb: port(2)?, aws: port(3)?, openid: port(4)? })
-    }
-
-    fn of_description(description: &Value) -> Option<Self> {
-        let port = |name: &str| u16::try_from(description["ports"][name].as_u64()?).ok();
-        Some(Self {
-            mysql: port("mysql")?,
-            redis: port("redis")?,
-            mongodb: port("mongodb")?,
-            aws: port("aws")?,
-            openid: port("openid")?,
-        })
-    }
-
-    fn describe(self) -> Value {
-        json!({
-            "mysql": self.mysql,
-            "redis": self.redis,
-            "mongodb": self.mongodb,
-            "aws": self.aws,
-            "openid": self.openid,
-        })
-    }
-}
-
-/// Where what is deployed answers.
+/// The URLs of a deployed stack.
 pub struct Urls {
     pub api: String,
     /// Of functions that are not behind the API, by their names.
@@ -109,21 +70,21 @@ pub struct Stage {
     pub dir: PathBuf,
     pub ports: Ports,
     pub mysql: Store,
-    /// MySQL for migrations, which may change its shape and let others in.
+    /// MySQL for migrations, which change the schema and make users.
     pub mysql_admin: Store,
     pub mongodb: Store,
     pub redis: Store,
-    /// Redis for the authorizer, which may do nothing there but read what was revoked.
+    /// Redis for the authorizer, which may only read revocations there.
     pub revocation: Store,
     /// 32 bytes, base64url.
     pub mac_key: String,
-    /// Of `template.yaml`, besides those that every stage has: `NAME=VALUE`.
+    /// Parameters of `template.yaml` besides those that every stage has: `NAME=VALUE`.
     pub parameters: Vec<String>,
     pub secret_access_key: String,
 }
 
 impl Stage {
-    /// The stage of the person at the keyboard.
+    /// The personal stage: that of `cargo xtask up`.
     pub fn personal(workspace: &Workspace, settings: &Settings) -> Result<Self> {
         Self::open(workspace, "stage", settings.ports, settings)
     }
@@ -133,8 +94,8 @@ impl Stage {
         Self::open(workspace, TEST, ports, settings)
     }
 
-    /// The stage that a `stage.json` speaks of, and the checkout that it lies in: the environment of a test says where
-    /// the test's crate is, not where this one is.
+    /// The stage that a `stage.json` describes, in the checkout that holds it: the environment of a test names the directory
+    /// of the test's crate, not of this one.
     pub fn described(settings: &Settings, file: &Path) -> Result<Self> {
         let unusable = || format!("{} does not describe a stage", file.display());
         let text = fs::read_to_string(file).with_context(unusable)?;
@@ -193,11 +154,6 @@ impl Stage {
         })
     }
 
-    /// Whether its AWS runs: its own, not whatever else may answer on that port.
-    pub fn is_running(&self) -> bool {
-        Process::new(ministack::NAME, &self.dir).running().is_some() && Aws::of(self).is_healthy()
-    }
-
     pub fn aws_endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.aws)
     }
@@ -214,13 +170,13 @@ impl Stage {
         self.dir.join("logs")
     }
 
-    /// The file that tells tests and other tools where everything is.
+    /// The file that describes the stage to tests and other tools.
     pub fn description_file(&self) -> PathBuf {
         self.dir.join("stage.json")
     }
 
-    /// A command that sees the stage's AWS and its own home and temporary directory, and nothing of the person's
-    /// profile: what it writes stays in the stage, what it reads is the stage's.
+    /// A command with the stage's AWS, home and temporary directory, and nothing of the user's profile: it reads and writes
+    /// in the stage only.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -234,8 +190,8 @@ impl Stage {
         command
     }
 
-    /// What an AWS client needs to talk to the stage's AWS.
-    fn aws_environment(&self) -> [(&'static str, String); 5] {
+    /// Environment variables with which an AWS client calls the stage's AWS.
+    pub fn aws_environment(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.aws_endpoint()),
             ("AWS_REGION", REGION.to_owned()),
@@ -243,37 +199,6 @@ impl Stage {
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
         ]
-    }
-
-    /// What a program of this repository needs to open every resource, as a function would.
-    pub fn function_environment(&self) -> Vec<(String, String)> {
-        let mut environment: Vec<_> =
-            self.aws_environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        for (name, store) in [("MYSQL", &self.mysql), ("MONGODB", &self.mongodb), ("REDIS", &self.redis)] {
-            environment.push((format!("SOUK_{name}_ENDPOINT"), store.endpoint.clone()));
-            environment.push((format!("SOUK_{name}_SECRET"), secret_name(&name.to_lowercase())));
-        }
-        let others = [
-            ("SOUK_STAGE", Some(STAGE.to_owned())),
-            ("SOUK_MYSQL_ADMIN_SECRET", Some(secret_name(MYSQL_ADMIN))),
-            ("SOUK_MAC_SECRET", Some(secret_name(MAC_KEY))),
-            ("SOUK_TOKEN_SIGNING_SECRET", Some(secret_name(TOKEN_SIGNING_KEY))),
-            ("SOUK_TOKEN_PUBLIC_KEYS", keys::key_set(self)),
-            ("SOUK_GOOGLE_ISSUER", Some(self.openid_issuer())),
-            ("SOUK_GOOGLE_JWKS_URL", Some(self.openid_jwks_url())),
-            ("SOUK_GOOGLE_CLIENT_ID", Some(GOOGLE_CLIENT_ID.to_owned())),
-            ("SOUK_ADDRESS_LIMIT_FACTOR", Some("1".to_owned())),
-            ("SOUK_REFRESH_GRACE_SECONDS", Some("10".to_owned())),
-            ("SOUK_REVOCATION_REDIS_URL", Some(self.revocation.url())),
-            ("SOUK_EMAIL_SENDER", Some(SENDER.to_owned())),
-        ];
-        environment.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-        for queue in QUEUES {
-            let (variable, url) = (queue.to_uppercase(), queue_url(self, queue));
-            environment.push((format!("SOUK_{variable}_DEAD_LETTER_QUEUE_URL"), format!("{url}-dlq")));
-            environment.push((format!("SOUK_{variable}_QUEUE_URL"), url));
-        }
-        environment
     }
 
     /// Writes `stage.json`.
@@ -300,7 +225,7 @@ impl Stage {
     }
 }
 
-/// Made once per stage and kept: data directories were set up with them.
+/// Made once per stage and kept: data directories are set up with them.
 struct Passwords {
     mysql: String,
     mysql_admin: String,
@@ -320,7 +245,7 @@ impl Passwords {
         }
         let broken = || format!("{} is damaged: run `cargo xtask down --purge`", path.display());
         let mut all: Value = serde_json::from_str(&fs::read_to_string(path)?).with_context(broken)?;
-        // A stage may be older than these; no data directory depends on them.
+        // A stage may be older than these. No data directory depends on them.
         let newer = [
             ("authorizer", files::random_secret()?),
             ("macKey", files::random_key()?),

@@ -1,4 +1,4 @@
-//! What runs, where, and what is deployed.
+//! `cargo xtask status`: the servers, their ports, and the deployed functions.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::aws::Aws;
 use crate::process::Process;
 use crate::progress::say;
-use crate::servers;
+use crate::servers::{self, ministack};
 use crate::stage::Stage;
 use crate::tools::Tools;
 
@@ -37,7 +37,7 @@ pub fn status(stage: &Stage) -> Result<u8> {
             say!("{name:<15}{:>8}{:>7}  {:<14}{}", "-", "-", "yours", store.endpoint);
         }
     }
-    if stage.is_running() {
+    if ministack::is_running(stage) {
         print_deployed(stage, &Aws::of(stage))?;
     }
     Ok(u8::from(!all_answer))

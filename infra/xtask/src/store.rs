@@ -12,7 +12,7 @@ pub struct Store {
     pub endpoint: String,
     pub username: String,
     pub password: String,
-    /// The person's own server: used, never started or stopped.
+    /// The user's own server: used, never started or stopped.
     pub is_external: bool,
 }
 
@@ -43,7 +43,7 @@ impl Store {
         })
     }
 
-    /// What functions find in Secrets Manager.
+    /// The secret as functions read it from Secrets Manager.
     pub fn secret(&self) -> Value {
         json!({"username": self.username, "password": self.password})
     }
@@ -63,7 +63,7 @@ impl Store {
     }
 }
 
-/// Encodes all that is not plain in every part of a URL.
+/// Encodes every byte but RFC 3986's unreserved characters.
 fn percent_encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused() {
+    fn text_that_is_no_url_is_refused() {
         assert!(Store::parse("localhost:3306").is_err());
         assert!(Store::parse("redis://user:pw@/0").is_err());
         assert!(Store::parse("redis://user:p%zz@host").is_err());

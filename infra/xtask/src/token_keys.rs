@@ -1,15 +1,20 @@
-//! The keys of the stage's access tokens, as `token-keys.json` holds them: which one signs, which ones are accepted, and
-//! how far a rotation has come.
+//! The keys of the stage's access tokens and the state of their rotation, kept in `token-keys.json`.
 //!
-//! A new key waits as `next` until its public half is everywhere. So whatever moment a run dies at, the key in `signing`
-//! is one that everybody accepts, and what is in the file says how to go on.
+//! A new key waits as `next` until its public half is everywhere. So every function accepts the key in `signing` at any
+//! moment, and a run that died can be continued from the file.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// How long a replaced key is still accepted. Its last token dies 20 minutes after it was replaced (`docs/KEYS.md`).
-const KEPT_SECONDS: u64 = 60 * 60;
+use crate::files;
+use crate::stage::Stage;
+
+/// Retention of a replaced key, in seconds. Its last token expires 20 minutes after it was replaced (`docs/KEYS.md`).
+const RETENTION_SECONDS: u64 = 60 * 60;
 
 pub struct TokenKeys {
     /// The private key that signs, as the functions read it from its secret.
@@ -20,12 +25,28 @@ pub struct TokenKeys {
     public: Vec<Value>,
     /// When a key was replaced: its id, and seconds since 1970.
     replaced: BTreeMap<String, u64>,
-    /// Whether the old keys go as soon as nobody signs with them.
+    /// Whether the old keys go as soon as no function signs with them.
     drops_old: bool,
 }
 
 impl TokenKeys {
-    /// Reads the file, or what `tools keys new` printed: a key that was never replaced.
+    /// Where a stage keeps them.
+    pub fn path(stage: &Stage) -> PathBuf {
+        stage.dir.join("token-keys.json")
+    }
+
+    /// Reads a stage's keys.
+    pub fn read(stage: &Stage) -> Result<Self> {
+        let path = Self::path(stage);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::of_text(&text).with_context(|| format!("{} is damaged: remove it and run `up` again", path.display()))
+    }
+
+    pub fn save(&self, stage: &Stage) -> Result<()> {
+        files::write_private(&Self::path(stage), &self.to_text())
+    }
+
+    /// Parses `token-keys.json`, or the output of `tools keys new`: a key that was never replaced.
     pub fn of_text(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
         let next = &value["nextSigningKey"];
@@ -68,7 +89,7 @@ impl TokenKeys {
         self.public.iter().map(id).collect()
     }
 
-    /// Whether a rotation was begun and did not end.
+    /// Whether a rotation has begun and not ended.
     pub fn is_unfinished(&self) -> bool {
         self.next.is_some() || self.drops_old
     }
@@ -81,9 +102,9 @@ impl TokenKeys {
         self.drops_old
     }
 
-    /// Accepts a new key, and no longer those that were replaced long ago. It does not sign yet.
+    /// Accepts a new key, which does not sign yet, and drops keys whose retention is over.
     pub fn accept(&mut self, new: Self, now: u64) {
-        let is_fresh = |key: &Value| self.replaced.get(id(key)).is_none_or(|at| now < at + KEPT_SECONDS);
+        let is_fresh = |key: &Value| self.replaced.get(id(key)).is_none_or(|at| now < at + RETENTION_SECONDS);
         let kept: Vec<Value> = self.public.iter().filter(|key| is_fresh(key)).cloned().collect();
         self.public = new.public.into_iter().chain(kept).collect();
         self.replaced.retain(|replaced, _| self.public.iter().any(|key| id(key) == replaced));
@@ -98,7 +119,7 @@ impl TokenKeys {
         }
     }
 
-    /// Has the old keys go at the end of this rotation.
+    /// Drops the old keys at the end of this rotation.
     pub fn plan_to_drop_old(&mut self) {
         self.drops_old = true;
     }
@@ -121,11 +142,11 @@ fn id(key: &Value) -> &str {
 mod tests {
     use serde_json::json;
 
-    use super::{KEPT_SECONDS, TokenKeys};
+    use super::{RETENTION_SECONDS, TokenKeys};
 
     const NOW: u64 = 1_800_000_000;
 
-    /// What `tools keys new` prints.
+    /// The output of `tools keys new`.
     fn new(id: &str) -> TokenKeys {
         let text =
             json!({"signingKey": {"kid": id, "privateKey": "p"}, "publicKeys": {"keys": [{"kid": id, "x": "x"}]}});
@@ -152,16 +173,16 @@ mod tests {
     fn a_key_goes_an_hour_after_it_was_replaced() {
         let mut keys = new("a");
         rotate(&mut keys, "b", NOW);
-        rotate(&mut keys, "c", NOW + KEPT_SECONDS - 1);
+        rotate(&mut keys, "c", NOW + RETENTION_SECONDS - 1);
         assert_eq!(keys.accepted_ids(), ["c", "b", "a"]);
-        rotate(&mut keys, "d", NOW + KEPT_SECONDS);
+        rotate(&mut keys, "d", NOW + RETENTION_SECONDS);
         assert_eq!(keys.accepted_ids(), ["d", "c", "b"], "b signed until a second ago");
     }
 
     #[test]
     fn the_key_that_signs_stays_however_old_it_is() {
         let mut keys = new("a");
-        rotate(&mut keys, "b", NOW + 1000 * KEPT_SECONDS);
+        rotate(&mut keys, "b", NOW + 1000 * RETENTION_SECONDS);
         assert_eq!(keys.accepted_ids(), ["b", "a"]);
     }
 
@@ -190,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_file_is_refused() {
+    fn a_damaged_key_file_is_refused() {
         for text in ["", "{}", r#"{"signingKey":{"kid":"a"}}"#, r#"{"signingKey":null,"publicKeys":{"keys":[]}}"#] {
             assert!(TokenKeys::of_text(text).is_none(), "{text}");
         }

@@ -14,7 +14,7 @@ use crate::lock;
 use crate::progress;
 use crate::workspace::Workspace;
 
-/// A virtual environment and the file that pins what is in it.
+/// A virtual environment and the file that pins its packages.
 pub struct Tools {
     dir: PathBuf,
     requirements: PathBuf,
@@ -22,7 +22,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// MiniStack, SAM, the MongoDB server, and what the issuer of identity tokens is made with.
+    /// MiniStack, SAM, the MongoDB server, and the packages of the issuer of identity tokens.
     pub fn of_stage(workspace: &Workspace) -> Result<Self> {
         Self::new(workspace, "tools", "requirements-stage.txt")
     }
@@ -32,20 +32,20 @@ impl Tools {
         Self::new(workspace, "check-tools", "requirements-check.txt")
     }
 
-    /// SAM, and what builds for AWS's processors.
+    /// SAM, and cargo-lambda, which builds for AWS's processors.
     pub fn of_delivery(workspace: &Workspace) -> Result<Self> {
         Self::new(workspace, "delivery-tools", "requirements-delivery.txt")
     }
 
     fn new(workspace: &Workspace, name: &str, requirements: &str) -> Result<Self> {
         let requirements = workspace.pinned().join(requirements);
-        // The scripts beside it run with these tools; whoever runs them must start anew when they change.
+        // The scripts beside it run with these tools: a server that runs one must start anew when it changes.
         let mut content = Vec::new();
         let scripts = ["ministack_stage.py", "openid_issuer.py"].map(|script| workspace.pinned().join(script));
         for file in scripts.iter().chain([&requirements]) {
             content.extend(fs::read(file).with_context(|| format!("cannot read {}", file.display()))?);
         }
-        // Programs that are installed have their path written into them: the real one, for `.local` may be a link.
+        // Installed programs hold their own path: the real one, for `.local` may be a link.
         let local = workspace.local();
         let dir = local.canonicalize().unwrap_or(local).join(name);
         Ok(Self { dir, requirements, stamp: files::fingerprint(&content) })
@@ -55,12 +55,12 @@ impl Tools {
         self.dir.join("bin").join(name)
     }
 
-    /// Has a command that runs SAM keep to itself: it reports nothing, and leaves the person's home alone. Nor does it ask the package
-    /// index for newer versions, which it else does once a week: it is pinned.
-    pub fn keep_sam_quiet(&self, command: &mut Command) -> Result<()> {
+    /// Turns off SAM's telemetry, its use of the home directory, and its weekly look for newer versions in the package index: it is
+    /// pinned.
+    pub fn isolate_sam(&self, command: &mut Command) -> Result<()> {
         let dir = self.dir.join("sam");
         files::create_dir(&dir)?;
-        // The end of the century. A whole number would not do: SAM takes nothing but a float for a time.
+        // The end of the century. A whole number would not do: SAM accepts only a float as a time.
         let far_future = 4_102_444_800.0;
         let metadata =
             json!({"installationId": "00000000-0000-4000-8000-000000000000", "lastVersionCheck": far_future});
@@ -77,7 +77,7 @@ impl Tools {
         path
     }
 
-    /// Names the version of all that is in the environment.
+    /// The version of all that is in the environment.
     pub fn stamp(&self) -> &str {
         &self.stamp
     }
@@ -91,7 +91,7 @@ impl Tools {
         self.dir.join("installed")
     }
 
-    /// Makes the environment from nothing, unless another run has done so meanwhile. The stamp is written last: an
+    /// Makes the environment from nothing, unless another run has done so meanwhile. The stamp is written last, so that an
     /// interrupted run is repeated.
     pub fn install(&self, workspace: &Workspace) -> Result<()> {
         let _lock = lock::hold(workspace, "tools")?;
@@ -101,8 +101,8 @@ impl Tools {
         files::remove_dir(&self.dir)?;
         files::create_dir(&self.dir)?;
         self.run(Command::new("python3").args(["-m", "venv"]).arg(&self.dir))?;
-        // The file holds the whole closure, so there is nothing to resolve. Compiling what is never imported takes
-        // longer than compiling the rest when it is.
+        // The file holds the whole closure, so there is nothing to resolve. Compiling all modules now takes longer than
+        // compiling the imported ones at run time.
         let mut pip = Command::new(self.program("python"));
         pip.args([
             "-m",

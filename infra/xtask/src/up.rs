@@ -1,4 +1,4 @@
-//! Everything from nothing to a stage that answers, safe to repeat.
+//! `cargo xtask up`: from nothing to a stage that answers. Idempotent.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use serde_json::json;
 
 use crate::aws::Aws;
 use crate::build;
-use crate::deploy::{Deployer, function_name};
 use crate::function_urls;
 use crate::gateway;
 use crate::handover;
 use crate::interrupt;
-use crate::keys;
+use crate::key_rotation;
 use crate::progress::{say, step};
 use crate::requirements;
 use crate::seed::{self, SEEDED_PASSWORD};
 use crate::servers;
+use crate::stack_deploy::{StackDeployer, function_name};
 use crate::stage::{MYSQL_ADMIN, Stage, Urls, secret_name};
 use crate::tools::Tools;
 
-/// How long the first request may take.
-const READY: Duration = Duration::from_secs(30);
+/// Of the first request.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Brings a stage up; returns where it answers. What this run started it stops again if it fails.
+/// Brings a stage up; returns its URLs. A run that fails stops the servers that it started.
 pub fn up(stage: &Stage) -> Result<Urls> {
     let tools = Tools::of_stage(&stage.workspace)?;
     let is_first_build = !tools.is_installed() || !stage.workspace.binary("tools").exists();
@@ -31,7 +31,7 @@ pub fn up(stage: &Stage) -> Result<Urls> {
     servers::check_ports(stage, &tools)?;
     requirements::packages(stage)?;
     if !tools.is_installed() {
-        // They run from the directory that is about to be made anew.
+        // They run from the directory that the installation makes anew.
         servers::stop(&stage.dir)?;
     }
     build::everything(&stage.workspace, &tools)?;
@@ -47,9 +47,9 @@ fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<Urls> {
     interrupt::check()?;
     let aws = Aws::of(stage);
     let resolved = step("addresses and secrets", || handover::write(stage, &aws))?;
-    keys::hand_over(stage, &aws)?;
-    step("the stores let us in", || ping(stage))?;
-    let deployer = Deployer { stage, aws: &aws, tools };
+    key_rotation::hand_over(stage, &aws)?;
+    step("the stores accept their credentials", || ping(stage))?;
+    let deployer = StackDeployer { stage, aws: &aws, tools };
     deployer.run(&resolved)?;
     interrupt::check()?;
     let api = step("routes", || gateway::sync(&aws))?;
@@ -63,13 +63,13 @@ fn bring_up_functions(stage: &Stage, tools: &Tools) -> Result<Urls> {
     Ok(urls)
 }
 
-/// The last proof: a request goes through the gateway and a function to each store.
+/// Readiness: a request goes through the gateway and a function to each store.
 fn answers(stage: &Stage, url: &str) -> Result<()> {
     let request = ureq::get(format!("{}/health/ready", stage.aws_endpoint()))
         .header("host", url.trim_start_matches("http://"))
         .config()
         .http_status_as_error(false)
-        .timeout_global(Some(READY))
+        .timeout_global(Some(READINESS_TIMEOUT))
         .build();
     let mut reply = request.call().context("the API does not answer")?;
     let text = reply.body_mut().read_to_string()?;
@@ -79,8 +79,8 @@ fn answers(stage: &Stage, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// A server that the person brought may refuse: better said now than by a deployment that fails. MySQL is asked as the user of migrations,
-/// which make the other one.
+/// Fails fast: a server of the user's own may refuse its credentials, which a failed deployment would report late and badly. MySQL is
+/// asked as the user of migrations, which make the other one.
 fn ping(stage: &Stage) -> Result<()> {
     let output = seed::tools(stage).arg("ping").env("SOUK_MYSQL_SECRET", secret_name(MYSQL_ADMIN)).output()?;
     if !output.status.success() {
@@ -103,7 +103,7 @@ fn migrate(aws: &Aws) -> Result<()> {
     Ok(())
 }
 
-/// What a person can do next.
+/// Prints the URLs and the next commands.
 pub fn welcome(urls: &Urls) {
     let url = &urls.api;
     let streamed = urls.functions.iter().map(|(name, url)| format!("    {name:<20} {url}"));

@@ -1,4 +1,4 @@
-//! Where things are in the checkout.
+//! Paths in the checkout.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ impl Workspace {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// Everything the stage makes: tools, data, logs. Never outside the checkout.
+    /// The directory for all that a stage makes: tools, data, logs. Nothing is written outside the checkout.
     pub fn local(&self) -> PathBuf {
         self.root.join(".local")
     }
@@ -40,7 +40,8 @@ impl Workspace {
         self.root.join(target).join("stage").join(name)
     }
 
-    /// What `template.yaml` deploys for a function; the path is part of the template, so it does not move with cargo's.
+    /// The binary that `template.yaml` deploys for a function. The path is part of the template, so it does not follow cargo's build
+    /// directory.
     pub fn bootstrap(&self, function: &str) -> PathBuf {
         self.root.join("target/lambda").join(function).join("bootstrap")
     }

@@ -1,5 +1,6 @@
-//! `/v1/auth`: registering, proving who one is, sessions and passwords.
+//! `/v1/auth`: registration, authentication, sessions and passwords.
 
+use crate::identity::ACCESS_TOKEN_LIFETIME;
 use garde::Validate;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
@@ -10,24 +11,26 @@ use uuid::Uuid;
 pub use crate::auth::{keys::KeySet, strategy::LoginRequest};
 use crate::{
     auth::{
-        mail_code::MailCode,
         password::{NewPassword, Password},
-        session::{Granted, RefreshGrace},
+        session::{RefreshGrace, TokenPair},
         strategy::Registry,
-        token::{self, TokenSigner},
+        token::TokenSigner,
     },
     contract::{IdPath, NoContent, Public, User},
     email::EmailAddress,
     endpoint,
-    queue::{EmailQueue, Queue},
-    store::{Limiter, Mongodb, Redis, login_codes, sessions},
+    identity::MailCode,
+    mail::EmailQueue,
+    messaging::Queue,
+    store::{Limiter, Mongodb, Redis, mongodb::sessions, redis::login_codes},
 };
 
 endpoint! {
-    /// Registers a customer and mails a code that verifies the address. Answers the same whether or not the address has an account.
+    /// Registers a customer and mails a verification code.
+    /// The reply does not reveal whether the address has an account.
     AuthRegister = "auth-register" POST "/v1/auth/register" {
         access: Public,
-        limit: Register,
+        limit: Register { account: email },
         body: Registration,
         reply: 202 Accepted,
         needs: { mongodb: Mongodb, limiter: Limiter, email: Queue<EmailQueue> },
@@ -38,7 +41,8 @@ endpoint! {
     /// Verifies an address with the code from its mail.
     AuthVerifyEmail = "auth-verify-email" POST "/v1/auth/verify-email" {
         access: Public,
-        limit: Register,
+        // A code names no account before it is found, and has 130 random bits.
+        limit: Register { account: none },
         body: EmailVerification,
         reply: 204 NoContent,
         problems: [InvalidCode],
@@ -47,10 +51,11 @@ endpoint! {
 }
 
 endpoint! {
-    /// Mails another code that verifies the address; earlier ones are void. Answers the same whether or not the address has an account.
+    /// Mails another verification code.
+    /// Earlier codes are void. The reply does not reveal whether the address has an account.
     AuthVerifyEmailResend = "auth-verify-email-resend" POST "/v1/auth/verify-email/resend" {
         access: Public,
-        limit: Register,
+        limit: Register { account: email },
         body: MailRequest,
         reply: 202 Accepted,
         needs: { limiter: Limiter, email: Queue<EmailQueue> },
@@ -58,10 +63,11 @@ endpoint! {
 }
 
 endpoint! {
-    /// Logs in with one of the strategies, and begins a session.
+    /// Logs in with one of the strategies and begins a session.
     AuthLogin = "auth-login" POST "/v1/auth/login" {
         access: Public,
-        limit: Login,
+        // The strategy finds the account; where its proof could be guessed, it counts by that.
+        limit: Login { account: none },
         body: LoginRequest,
         reply: 200 Tokens,
         problems: [InvalidCredentials],
@@ -70,10 +76,11 @@ endpoint! {
 }
 
 endpoint! {
-    /// Mails a code to log in with. Answers the same whether or not the address has an account.
+    /// Mails a login code.
+    /// The reply does not reveal whether the address has an account.
     AuthOtp = "auth-otp" POST "/v1/auth/otp" {
         access: Public,
-        limit: LoginCode,
+        limit: LoginCode { account: email },
         body: MailRequest,
         reply: 202 OtpChallenge,
         needs: { redis: Redis, limiter: Limiter, email: Queue<EmailQueue> },
@@ -81,7 +88,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Exchanges a refresh token for new tokens. Each refresh token works once; one that is used again ends its session.
+    /// Exchanges a refresh token for new tokens.
+    /// Refresh token rotation: each token works once, and a reused one ends its session.
     AuthRefresh = "auth-refresh" POST "/v1/auth/refresh" {
         access: Public,
         body: RefreshRequest,
@@ -92,7 +100,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Ends the session that the access token belongs to.
+    /// Ends the session of the access token.
     AuthLogout = "auth-logout" POST "/v1/auth/logout" {
         access: User,
         reply: 204 NoContent,
@@ -101,7 +109,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// The caller's sessions, the one used last first.
+    /// Lists the caller's sessions, the most recently used first.
     AuthSessionsList = "auth-sessions-list" GET "/v1/auth/sessions" {
         access: User,
         reply: 200 Sessions,
@@ -110,7 +118,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Ends all of the caller's sessions, this one too.
+    /// Ends all of the caller's sessions, this one included.
     AuthSessionsRevoke = "auth-sessions-revoke" DELETE "/v1/auth/sessions" {
         access: User,
         reply: 204 NoContent,
@@ -130,10 +138,11 @@ endpoint! {
 }
 
 endpoint! {
-    /// Mails a code that entitles to a new password. Answers the same whether or not the address has an account.
+    /// Mails a code for setting a new password.
+    /// The reply does not reveal whether the address has an account.
     AuthPasswordForgot = "auth-password-forgot" POST "/v1/auth/password/forgot" {
         access: Public,
-        limit: PasswordReset,
+        limit: PasswordReset { account: email },
         body: MailRequest,
         reply: 202 Accepted,
         needs: { limiter: Limiter, email: Queue<EmailQueue> },
@@ -141,10 +150,12 @@ endpoint! {
 }
 
 endpoint! {
-    /// Sets a new password with the code from the mail, and ends all sessions.
+    /// Sets a new password with the code from the mail.
+    /// Ends all sessions.
     AuthPasswordReset = "auth-password-reset" POST "/v1/auth/password/reset" {
         access: Public,
-        limit: PasswordReset,
+        // A code names no account before it is found, and has 130 random bits.
+        limit: PasswordReset { account: none },
         body: PasswordReset,
         reply: 204 NoContent,
         problems: [InvalidCode],
@@ -153,10 +164,11 @@ endpoint! {
 }
 
 endpoint! {
-    /// Sets a new password, and ends all sessions but this one.
+    /// Changes the caller's password.
+    /// Ends all sessions but this one.
     AuthPasswordChange = "auth-password-change" PUT "/v1/auth/password" {
         access: User,
-        limit: PasswordChange,
+        limit: PasswordChange { account: caller },
         body: PasswordChange,
         reply: 204 NoContent,
         problems: [InvalidCredentials],
@@ -165,7 +177,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// The public keys that access tokens are verified with (RFC 7517).
+    /// The public keys that verify access tokens (RFC 7517).
     AuthJwks = "auth-jwks" GET "/.well-known/jwks.json" {
         access: Public,
         reply: 200 KeySet,
@@ -173,13 +185,13 @@ endpoint! {
     }
 }
 
-/// Who wants to register. Roles are given by admins, never taken from here.
+/// A registration. Only admins assign roles.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     #[garde(skip)]
     pub email: EmailAddress,
-    /// 12 to 128 characters, whichever; not a common password.
+    /// 12 to 128 characters of any kind; not a common password.
     #[garde(dive)]
     pub password: NewPassword,
 }
@@ -192,7 +204,7 @@ pub struct EmailVerification {
     pub code: MailCode,
 }
 
-/// Where a mail is to go.
+/// The address of a mail to send.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -200,7 +212,7 @@ pub struct MailRequest {
     pub email: EmailAddress,
 }
 
-/// The request was taken; what comes of it, the mail says.
+/// The request was accepted; the outcome comes by mail.
 #[derive(Serialize, ToSchema)]
 pub struct Accepted {
     status: &'static str,
@@ -212,12 +224,12 @@ impl Default for Accepted {
     }
 }
 
-/// What the code in the mail belongs to.
+/// The challenge that the code in the mail belongs to.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OtpChallenge {
     pub challenge_id: Uuid,
-    /// How long the code is valid after its mail was written, in seconds.
+    /// How long the code is valid once its mail is written, in seconds.
     pub expires_in: i64,
 }
 
@@ -243,43 +255,43 @@ pub struct RefreshRequest {
 pub struct PasswordReset {
     #[garde(skip)]
     pub code: MailCode,
-    /// 12 to 128 characters, whichever; not a common password.
+    /// 12 to 128 characters of any kind; not a common password.
     #[garde(dive)]
     pub password: NewPassword,
 }
 
-/// A new password, and the present one.
+/// A new password, and the current one.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PasswordChange {
     #[garde(skip)]
     pub current_password: Password,
-    /// 12 to 128 characters, whichever; not a common password.
+    /// 12 to 128 characters of any kind; not a common password.
     #[garde(dive)]
     pub new_password: NewPassword,
 }
 
-/// What a login or a refresh hands out.
+/// The tokens of a login or a refresh.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
-    /// A JWT for the `Authorization` header.
+    /// A JWT (RFC 9068) for the `Authorization` header.
     access_token: String,
     /// Always `Bearer`.
     token_type: &'static str,
     /// How long the access token is valid, in seconds.
     expires_in: i64,
-    /// For one `POST /v1/auth/refresh`. Opaque.
+    /// Opaque; works for one `POST /v1/auth/refresh`.
     refresh_token: String,
-    /// When the session ends, however often it is refreshed.
+    /// The absolute end of the session, however often it is refreshed.
     #[serde(with = "time::serde::rfc3339")]
     refresh_token_expires_at: OffsetDateTime,
 }
 
-impl From<Granted> for Tokens {
-    fn from(granted: Granted) -> Self {
-        let Granted { access_token, refresh_token, refresh_token_expires_at } = granted;
-        let expires_in = token::LIFETIME.whole_seconds();
+impl From<TokenPair> for Tokens {
+    fn from(granted: TokenPair) -> Self {
+        let TokenPair { access_token, refresh_token, refresh_token_expires_at } = granted;
+        let expires_in = ACCESS_TOKEN_LIFETIME.whole_seconds();
         Self { access_token, token_type: "Bearer", expires_in, refresh_token, refresh_token_expires_at }
     }
 }
@@ -295,15 +307,15 @@ pub struct Sessions {
 #[serde(rename_all = "camelCase")]
 pub struct Session {
     id: Uuid,
-    /// Whether the request came with this one.
+    /// Whether this is the session of the request.
     is_current: bool,
-    /// Where it began: an IPv4 address or an IPv6 network.
+    /// The network at login: an IPv4 address or an IPv6 network.
     network: String,
-    /// As the client called itself.
+    /// The client's `User-Agent`.
     user_agent: String,
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     #[serde(with = "time::serde::rfc3339")]
     used_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -311,7 +323,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The session as its owner sees it, who came with the session `current`.
+    /// The session as its owner sees it, whose own session is `current`.
     #[must_use]
     pub fn of(session: sessions::Session, current: Uuid) -> Self {
         let sessions::Session { id, network, user_agent, created_at, used_at, expires_at, .. } = session;

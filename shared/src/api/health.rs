@@ -1,4 +1,4 @@
-//! `/health`: whether the system is up.
+//! `/health`: liveness and readiness.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 endpoint! {
-    /// Says that the function itself runs.
+    /// Liveness: the function itself runs.
     Health = "health" GET "/health" {
         access: Public,
         reply: 200 HealthReply,
@@ -19,7 +19,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Says whether every store answers; 503 if MySQL or MongoDB does not.
+    /// Readiness of every store.
+    /// The status is 503 if MySQL or MongoDB does not answer.
     HealthReady = "health-ready" GET "/health/ready" {
         access: Public,
         reply: 200 ReadyReply,
@@ -33,7 +34,7 @@ pub struct HealthReply {
     pub status: Readiness,
 }
 
-/// Each store on its own.
+/// The readiness of each store.
 #[derive(Serialize, ToSchema)]
 pub struct ReadyReply {
     /// `ok`, or `degraded` if only Redis does not answer.
@@ -43,7 +44,7 @@ pub struct ReadyReply {
     pub redis: Readiness,
 }
 
-/// How something is.
+/// The state of one store, or of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Readiness {

@@ -1,6 +1,6 @@
-//! `/v1/lab`: the ideas of [`crate::lab`], one endpoint each. They exist where the deployment turns the lab on.
+//! `/v1/lab`: the experiments of [`crate::lab`], one endpoint each, in deployments that turn the lab on.
 //!
-//! Nobody is counted here: the counting would itself be slowed by what is shown. What one request may take is bounded instead.
+//! No rate limit applies: counting would distort the measurements. Each request is bounded instead.
 
 use std::{num::NonZero, thread, time::Duration};
 
@@ -13,17 +13,18 @@ use crate::{
     contract::Public,
     endpoint,
     lab::{
-        adding::Added,
-        caching::Guard,
-        hanging::{Dependency, Ended, Protection},
-        hashing::Place,
-        streaming::{Line, Mode},
+        breaker::{Dependency, Ended, Protection},
+        cache::Guard,
+        cpu::Added,
+        crypto::Place,
+        stream::{Line, Mode},
     },
     store::{Mysql, Redis, cache::Status},
 };
 
 endpoint! {
-    /// Waits and keeps its thread meanwhile. Part of the lab.
+    /// Waits and blocks its thread.
+    /// Part of the lab.
     LabBlocking = "lab-blocking" GET "/v1/lab/blocking" {
         access: Public,
         query: WaitQuery,
@@ -34,7 +35,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Waits as long, and has its thread serve others meanwhile. Part of the lab.
+    /// Waits without blocking its thread.
+    /// Part of the lab.
     LabNonBlocking = "lab-non-blocking" GET "/v1/lab/non-blocking" {
         access: Public,
         query: WaitQuery,
@@ -45,7 +47,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Hashes passwords in the place that is asked for. Part of the lab.
+    /// Hashes passwords on or off the reactor.
+    /// Part of the lab.
     LabCrypto = "lab-crypto" GET "/v1/lab/crypto" {
         access: Public,
         query: CryptoQuery,
@@ -56,7 +59,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Adds up orders on as many threads as are asked for. Part of the lab.
+    /// Adds up orders on a number of threads.
+    /// Part of the lab.
     LabCpu = "lab-cpu" GET "/v1/lab/cpu" {
         access: Public,
         query: CpuQuery,
@@ -67,7 +71,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Sends made-up rows as JSON lines, while they are written or all at once. Part of the lab.
+    /// Sends generated rows, streamed or buffered.
+    /// Part of the lab.
     LabStream = "lab-stream" GET "/v1/lab/stream" {
         access: Public,
         query: StreamQuery,
@@ -78,7 +83,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Reads something slow through the cache, with and without a guard against stampedes. Part of the lab.
+    /// Reads through the cache, guarded against stampedes or not.
+    /// Part of the lab.
     LabCache = "lab-cache" GET "/v1/lab/cache" {
         access: Public,
         query: CacheQuery,
@@ -89,7 +95,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Calls a dependency that hangs, with the protection that is asked for. Part of the lab.
+    /// Calls a dependency that hangs, protected or not.
+    /// Part of the lab.
     LabBreaker = "lab-breaker" GET "/v1/lab/breaker" {
         access: Public,
         query: BreakerQuery,
@@ -120,7 +127,7 @@ impl WaitQuery {
     }
 }
 
-/// It has waited.
+/// The wait is over.
 #[derive(Serialize, ToSchema)]
 pub struct Waited {
     pub milliseconds: u64,
@@ -132,7 +139,7 @@ impl From<Duration> for Waited {
     }
 }
 
-/// Where to hash how many passwords.
+/// How many passwords to hash, and where.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -193,9 +200,9 @@ fn at_most_the_cores(threads: &usize, (): &()) -> garde::Result {
 pub struct AddedUp {
     pub threads: usize,
     pub orders: u64,
-    /// How long the part took that one thread does.
+    /// The duration of the serial part.
     pub serial_microseconds: u64,
-    /// How long the part took that all threads do.
+    /// The duration of the parallel part.
     pub parallel_microseconds: u64,
 }
 
@@ -211,7 +218,7 @@ impl AddedUp {
     }
 }
 
-/// How much to send, and when.
+/// How much to send, streamed or buffered.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -230,18 +237,18 @@ const fn default_rows() -> u32 {
     1000
 }
 
-/// What to read, and how.
+/// What to read, with which guard.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct CacheQuery {
-    /// What is read: anything, and what nobody has read yet is not cached.
+    /// The key to read: any id; one that was not read before is not cached.
     #[serde(default)]
     pub id: Uuid,
     #[serde(default)]
     #[param(inline)]
     pub guard: Guard,
-    /// How long the database takes: 0 to 1000.
+    /// How long the database takes, in milliseconds: 0 to 1000.
     #[garde(range(max = 1000))]
     #[param(minimum = 0, maximum = 1000, default = 50)]
     #[serde(default = "default_wait")]
@@ -256,7 +263,7 @@ impl CacheQuery {
     }
 }
 
-/// Something was read.
+/// A read through the cache.
 #[derive(Serialize, ToSchema)]
 pub struct CacheRead {
     pub cache: Status,
@@ -272,7 +279,7 @@ pub struct BreakerQuery {
     pub protection: Protection,
 }
 
-/// The dependency was called, and did not answer.
+/// The outcome of a call to a dependency that does not answer.
 #[derive(Serialize, ToSchema)]
 pub struct Called {
     pub ended: Ended,

@@ -1,17 +1,20 @@
 //! The HTTP API: every endpoint's declaration, and the types of its requests and replies.
 //!
-//! A new endpoint is declared in the file of its area and named in the list below; from there the OpenAPI document, the
-//! authorizer and the tests find it.
+//! A new endpoint is declared in the file of its area and named in the list below; the OpenAPI document, the authorizer
+//! and the tests take it from there.
 
 pub mod auth;
+pub mod export;
 pub mod health;
 pub mod lab;
 pub mod notifications;
+mod openapi;
 pub mod orders;
 pub mod products;
 pub mod reports;
 pub mod users;
 
+pub use self::openapi::document;
 use crate::contract::Route;
 
 /// Calls a macro with every endpoint's type.
@@ -48,6 +51,7 @@ macro_rules! for_each_endpoint {
             $crate::api::orders::OrdersGet,
             $crate::api::orders::OrdersList,
             $crate::api::orders::OrdersPlace,
+            $crate::api::orders::OrdersReturn,
             $crate::api::orders::OrdersStatus,
             $crate::api::products::ProductsCreate,
             $crate::api::products::ProductsDelete,
@@ -74,13 +78,22 @@ macro_rules! routes {
     ($($endpoint:ty,)+) => { &[$(Route::of::<$endpoint>(),)+] };
 }
 
-/// Every route, with who may call it: the authorizer's table.
+/// Every route with its access rule: the authorizer's table.
 pub const ROUTES: &[Route] = for_each_endpoint!(routes);
 
 /// The route that API Gateway names `route_key`.
 #[must_use]
 pub fn route(route_key: &str) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.route_key == route_key)
+}
+
+/// A validator: one line of text that is not empty.
+fn one_line(text: &str, (): &()) -> garde::Result {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        Err(garde::Error::new("takes one line of text"))
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

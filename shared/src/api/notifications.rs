@@ -1,4 +1,4 @@
-//! `/v1/users/me/notifications`: what the caller was told.
+//! `/v1/users/me/notifications`: the caller's notifications.
 
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -7,16 +7,17 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::MacKey,
     contract::{IdPath, NoContent, User},
     endpoint,
+    mac::MacKey,
     notification::Content,
     page::{MAX_LIMIT, Page, default_limit},
-    store::{Mongodb, notifications},
+    store::{Mongodb, mongodb::notifications},
 };
 
 endpoint! {
-    /// The caller's notifications, the newest first. They are kept for 90 days.
+    /// Lists the caller's notifications, the newest first.
+    /// Retention: 90 days.
     UsersMeNotificationsList = "users-me-notifications-list" GET "/v1/users/me/notifications" {
         access: User,
         query: NotificationQuery,
@@ -27,7 +28,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Marks one of the caller's notifications as read. Again changes nothing more.
+    /// Marks one of the caller's notifications as read. Idempotent.
     UsersMeNotificationsRead = "users-me-notifications-read" POST "/v1/users/me/notifications/{id}/read" {
         access: User,
         path: IdPath,
@@ -42,7 +43,7 @@ endpoint! {
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct NotificationQuery {
-    /// Only those that are not read yet.
+    /// Only unread notifications.
     #[serde(default)]
     pub unread: bool,
     /// `next` of the page before.
@@ -55,14 +56,14 @@ pub struct NotificationQuery {
 }
 
 impl NotificationQuery {
-    /// Names the list that cursors belong to: another's, or one with another filter, is another list.
+    /// Binds cursors to this endpoint, its owner and its filter.
     #[must_use]
     pub fn list(&self, user_id: Uuid) -> String {
         format!("notifications {user_id} {}", self.unread)
     }
 }
 
-/// Something that the caller was told.
+/// A notification of the caller.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Notification {
@@ -71,14 +72,14 @@ pub struct Notification {
     pub content: Content,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Null until it is marked as read.
+    /// Null until the notification is marked as read.
     #[serde(with = "time::serde::rfc3339::option")]
     pub read_at: Option<OffsetDateTime>,
 }
 
-impl From<notifications::Kept> for Notification {
-    fn from(kept: notifications::Kept) -> Self {
-        let notifications::Kept { id, content, created_at, read_at } = kept;
+impl From<notifications::StoredNotification> for Notification {
+    fn from(kept: notifications::StoredNotification) -> Self {
+        let notifications::StoredNotification { id, content, created_at, read_at } = kept;
         Self { id, content, created_at, read_at }
     }
 }

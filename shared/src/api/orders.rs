@@ -1,4 +1,4 @@
-//! `/v1/orders`: buying.
+//! `/v1/orders`: orders.
 
 use std::collections::HashSet;
 
@@ -8,31 +8,35 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::one_line;
 use crate::{
-    auth::{MacKey, Scope, permission::OrdersFulfil},
-    contract::{IdPath, Keyed, Requires, User},
+    contract::{IdPath, Keyed, Optional, Requires, User},
     endpoint,
+    identity::{Scope, permission::OrdersFulfil},
+    mac::MacKey,
+    messaging::Publishes,
     money::Money,
+    order::{self, OrderCancelled, OrderPlaced, OrderReturned, OrderStatusChanged, Status},
     page::{MAX_LIMIT, Page, default_limit},
-    queue::{EmailQueue, NotificationQueue, Queue},
-    store::{Mysql, Redis, orders},
+    store::{Mysql, Redis},
 };
 
 endpoint! {
-    /// Places an order: takes the stock and keeps the prices, all or nothing. A repeated request with the same
-    /// `Idempotency-Key` gets the same reply.
+    /// Places an order: takes the stock and fixes the prices.
+    /// All or nothing. A repeated request with the same `Idempotency-Key` gets the same reply.
     OrdersPlace = "orders-place" POST "/v1/orders" {
         access: User,
         idempotency: Keyed,
         body: NewOrder,
         reply: 201 Order,
-        problems: [OutOfStock],
-        needs: { mysql: Mysql, redis: Redis, email: Queue<EmailQueue>, notification: Queue<NotificationQueue> },
+        problems: [OutOfStock, PriceChanged],
+        needs: { mysql: Mysql, redis: Redis, events: Publishes<OrderPlaced> },
     }
 }
 
 endpoint! {
-    /// The caller's orders, the newest first; everybody's for those who may see them.
+    /// Lists the caller's orders, the newest first.
+    /// With the permission `orders:read-all`, everybody's orders.
     OrdersList = "orders-list" GET "/v1/orders" {
         access: User,
         query: OrderQuery,
@@ -43,7 +47,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// One of the caller's orders; anybody's for those who may see them.
+    /// Reads one of the caller's orders.
+    /// With the permission `orders:read-all`, anybody's order.
     OrdersGet = "orders-get" GET "/v1/orders/{id}" {
         access: User,
         path: IdPath,
@@ -54,39 +59,65 @@ endpoint! {
 }
 
 endpoint! {
-    /// Takes the caller's order back before it ships, and returns its stock. Again changes nothing more.
+    /// Cancels an order before it ships, and returns its stock. Idempotent. Staff may cancel anybody's, for a reason, which is kept.
     OrdersCancel = "orders-cancel" POST "/v1/orders/{id}/cancel" {
         access: User,
         path: IdPath,
+        body: Optional<Cancellation>,
         reply: 200 Order,
         problems: [NotFound, InvalidTransition],
-        needs: { mysql: Mysql, redis: Redis },
+        needs: { mysql: Mysql, redis: Redis, events: Publishes<OrderCancelled> },
     }
 }
 
 endpoint! {
-    /// Confirms, ships or delivers an order. Again changes nothing more.
+    /// Confirms, ships or delivers an order. Idempotent.
     OrdersStatus = "orders-status" PATCH "/v1/orders/{id}/status" {
         access: Requires<OrdersFulfil>,
         path: IdPath,
         body: Progress,
         reply: 200 Order,
         problems: [NotFound, InvalidTransition],
-        needs: { mysql: Mysql, notification: Queue<NotificationQueue> },
+        needs: { mysql: Mysql, events: Publishes<OrderStatusChanged> },
     }
 }
 
-/// What somebody wants to buy. Prices are the catalogue's, never the client's.
-#[derive(Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewOrder {
-    /// 1 to 50 products, none twice, all priced in one currency.
-    #[garde(length(min = 1, max = 50), custom(none_twice), dive)]
-    #[schema(min_items = 1, max_items = 50)]
-    pub lines: Vec<NewLine>,
+endpoint! {
+    /// Takes units of a delivered order back into the stock: some, by line, or all that are left. A repeated request with the same
+    /// `Idempotency-Key` gets the same reply.
+    OrdersReturn = "orders-return" POST "/v1/orders/{id}/return" {
+        access: Requires<OrdersFulfil>,
+        idempotency: Keyed,
+        path: IdPath,
+        body: Return,
+        reply: 201 Order,
+        problems: [NotFound, InvalidTransition],
+        needs: { mysql: Mysql, redis: Redis, events: Publishes<OrderReturned> },
+    }
 }
 
-/// A product and how many of it.
+/// An order to be placed. Prices are the catalogue's, never the client's.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewOrder {
+    /// 1 to 50 different products, all priced in one currency.
+    #[garde(length(min = 1, max = 50), custom(unique_products), dive)]
+    #[schema(min_items = 1, max_items = 50)]
+    pub lines: Vec<NewLine>,
+    /// What the buyer has seen it come to: an order that is dearer by now is refused.
+    #[garde(dive)]
+    pub expected_total: Option<Money>,
+}
+
+impl NewOrder {
+    /// The order to be placed.
+    #[must_use]
+    pub fn new_order(&self, id: Uuid, user_id: Uuid, now: OffsetDateTime) -> order::NewOrder {
+        order::NewOrder { id, user_id, lines: units(&self.lines), expected_total: self.expected_total, now }
+    }
+}
+
+/// A product and its quantity.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewLine {
@@ -97,7 +128,7 @@ pub struct NewLine {
     pub quantity: u32,
 }
 
-fn none_twice(lines: &[NewLine], (): &()) -> garde::Result {
+fn unique_products(lines: &[NewLine], (): &()) -> garde::Result {
     let mut seen = HashSet::new();
     if lines.iter().all(|line| seen.insert(line.product_id)) {
         Ok(())
@@ -106,16 +137,55 @@ fn none_twice(lines: &[NewLine], (): &()) -> garde::Result {
     }
 }
 
+fn units(lines: &[NewLine]) -> Vec<(Uuid, u32)> {
+    lines.iter().map(|line| (line.product_id, line.quantity)).collect()
+}
+
+/// A cancellation.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cancellation {
+    /// One line of text; staff has to give one for an order that is not their own.
+    #[garde(length(chars, min = 1, max = 200), inner(custom(one_line)))]
+    #[schema(min_length = 1, max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// Units that come back.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Return {
+    /// 1 to 50 products, none twice; all that is left of the order where this is left out.
+    #[garde(length(min = 1, max = 50), custom(unique_if_there), dive)]
+    #[schema(min_items = 1, max_items = 50)]
+    pub lines: Option<Vec<NewLine>>,
+}
+
+impl Return {
+    /// Product and units, or none for all that is left.
+    #[must_use]
+    pub fn units(&self) -> Option<Vec<(Uuid, u32)>> {
+        self.lines.as_deref().map(units)
+    }
+}
+
+#[expect(clippy::ref_option, reason = "garde hands the field")]
+fn unique_if_there(lines: &Option<Vec<NewLine>>, context: &()) -> garde::Result {
+    lines.as_ref().map_or(Ok(()), |lines| unique_products(lines, context))
+}
+
 /// An order.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Order {
     pub id: Uuid,
-    /// Whose it is.
+    /// The customer.
     pub user_id: Uuid,
-    pub status: OrderStatus,
+    pub status: Status,
     pub items: Vec<OrderItem>,
     pub total: Money,
+    /// Why it was cancelled; null if it was not, or nobody gave a reason.
+    pub cancel_reason: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
@@ -127,51 +197,17 @@ pub struct Order {
 #[serde(rename_all = "camelCase")]
 pub struct OrderItem {
     pub product_id: Uuid,
+    /// As they were when the order was placed.
+    pub sku: String,
+    pub name: String,
     pub quantity: u32,
+    /// Units that came back after delivery.
+    pub returned: u32,
     /// As it was when the order was placed.
     pub unit_price: Money,
 }
 
-/// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OrderStatus {
-    /// Taken; the stock is reserved.
-    Pending,
-    /// Somebody works on it.
-    Confirmed,
-    /// On its way: it cannot be cancelled any more.
-    Shipped,
-    Delivered,
-    /// Taken back; the stock is free again.
-    Cancelled,
-}
-
-impl From<orders::Status> for OrderStatus {
-    fn from(status: orders::Status) -> Self {
-        match status {
-            orders::Status::Pending => Self::Pending,
-            orders::Status::Confirmed => Self::Confirmed,
-            orders::Status::Shipped => Self::Shipped,
-            orders::Status::Delivered => Self::Delivered,
-            orders::Status::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<OrderStatus> for orders::Status {
-    fn from(status: OrderStatus) -> Self {
-        match status {
-            OrderStatus::Pending => Self::Pending,
-            OrderStatus::Confirmed => Self::Confirmed,
-            OrderStatus::Shipped => Self::Shipped,
-            OrderStatus::Delivered => Self::Delivered,
-            OrderStatus::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-/// How an order goes on. Cancelling has an endpoint of its own.
+/// The next status of an order. Cancelling has its own endpoint.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -179,7 +215,7 @@ pub struct Progress {
     pub status: NextStatus,
 }
 
-/// What an order may become on its way.
+/// A status that fulfilment sets.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NextStatus {
@@ -188,7 +224,7 @@ pub enum NextStatus {
     Delivered,
 }
 
-impl From<NextStatus> for orders::Status {
+impl From<NextStatus> for Status {
     fn from(next: NextStatus) -> Self {
         match next {
             NextStatus::Confirmed => Self::Confirmed,
@@ -204,7 +240,7 @@ impl From<NextStatus> for orders::Status {
 #[garde(allow_unvalidated)]
 pub struct OrderQuery {
     /// Only orders with this status.
-    pub status: Option<OrderStatus>,
+    pub status: Option<Status>,
     /// `next` of the page before.
     pub cursor: Option<String>,
     /// How many orders at most: 1 to 100.
@@ -215,26 +251,30 @@ pub struct OrderQuery {
 }
 
 impl OrderQuery {
-    /// Names the list that cursors belong to: another's, or one with another filter, is another list.
+    /// Binds cursors to this endpoint, the caller's scope and the filter.
     #[must_use]
     pub fn list(&self, scope: Scope) -> String {
         format!("orders {scope:?} {:?}", self.status)
     }
 }
 
-impl From<&orders::Order> for Order {
-    fn from(order: &orders::Order) -> Self {
-        let item = |item: &orders::Item| OrderItem {
+impl From<&order::Order> for Order {
+    fn from(order: &order::Order) -> Self {
+        let item = |item: &order::Item| OrderItem {
             product_id: item.product_id,
+            sku: item.sku.clone(),
+            name: item.name.clone(),
             quantity: item.quantity,
+            returned: item.returned,
             unit_price: item.unit_price,
         };
         Self {
             id: order.id,
             user_id: order.user_id,
-            status: order.status.into(),
+            status: order.status,
             items: order.items.iter().map(item).collect(),
             total: order.total,
+            cancel_reason: order.cancel_reason.clone(),
             created_at: order.created_at,
             updated_at: order.updated_at,
         }

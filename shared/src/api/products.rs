@@ -6,28 +6,29 @@ use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::one_line;
 use crate::{
-    auth::{
-        Callers, MacKey,
-        permission::{ProductsReadAll, ProductsWrite},
-    },
+    auth::Authenticator,
     contract::{IdPath, IfMatch, IfNoneMatch, Keyed, NoContent, Public, Requires},
     endpoint,
-    error::{ApiError, Problem},
+    identity::permission::{ProductsReadAll, ProductsWrite},
+    mac::MacKey,
     money::{Currency, Money},
     page::{MAX_LIMIT, Page, default_limit},
     store::{
         Mysql, Redis,
-        product_list::{Direction, Filter, Search, Sort},
-        products,
-        stock_adjustments::Adjustment,
+        mysql::{
+            product_list::{Direction, Filter, Search, Sort},
+            products,
+            stock_adjustments::Adjustment,
+        },
     },
 };
 
-/// The most units that come or go at once.
+/// The largest stock adjustment, in units.
 const MAX_DELTA: i32 = 1_000_000_000;
-/// The most characters of a search. No word of it is longer than those that are indexed (84).
-const MAX_SEARCH: usize = 80;
+/// The most characters of a search: fewer than the longest indexed word has (84).
+const MAX_SEARCH_LENGTH: usize = 80;
 
 endpoint! {
     /// Adds a product to the catalogue.
@@ -41,7 +42,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Products that are not deleted, in pages.
+    /// Lists products that are not deleted, in pages.
     ProductsList = "products-list" GET "/v1/products" {
         access: Public,
         query: ProductQuery,
@@ -52,18 +53,21 @@ endpoint! {
 }
 
 endpoint! {
-    /// All products that are not deleted, as they are at one moment, streamed in the order of their ids. An export that does not end
-    /// with its end line is not whole: `after` goes on where it broke off.
+    /// Streams all products that are not deleted.
+    /// They come from one consistent snapshot, in the order of their ids. An export without its end line is incomplete:
+    /// `after` resumes it.
     ProductsExport = "products-export" GET "/v1/products/export" {
         access: Requires<ProductsReadAll>,
         query: ExportQuery,
         reply: 200 ExportLine as ["application/x-ndjson", "text/csv"],
-        needs: { mysql: Mysql, callers: Callers },
+        needs: { mysql: Mysql, authenticator: Authenticator },
     }
 }
 
 endpoint! {
-    /// One product. `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`); its version is the `ETag`.
+    /// Reads one product.
+    /// `X-Cache` says whether it came from the cache (`hit`) or the store (`miss`, `bypass`). The `ETag` is its
+    /// version.
     ProductsGet = "products-get" GET "/v1/products/{id}" {
         access: Public,
         precondition: IfNoneMatch,
@@ -75,7 +79,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Changes a product's name, description or price. What is left out stays.
+    /// Changes a product's name, description or price.
+    /// Omitted members keep their values.
     ProductsUpdate = "products-update" PATCH "/v1/products/{id}" {
         access: Requires<ProductsWrite>,
         precondition: IfMatch,
@@ -88,7 +93,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Takes a product off sale, softly: orders go on naming it, and its SKU stays taken.
+    /// Takes a product off sale (soft deletion).
+    /// Orders still refer to it, and its SKU stays taken.
     ProductsDelete = "products-delete" DELETE "/v1/products/{id}" {
         access: Requires<ProductsWrite>,
         path: IdPath,
@@ -99,7 +105,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Adds units to a product's stock or takes some out, for a reason that is kept.
+    /// Adjusts a product's stock, up or down.
+    /// The reason is kept with the adjustment.
     ProductsStock = "products-stock" POST "/v1/products/{id}/stock" {
         access: Requires<ProductsWrite>,
         idempotency: Keyed,
@@ -111,14 +118,15 @@ endpoint! {
     }
 }
 
-/// A product to be added.
+/// A product to add.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProduct {
-    /// The seller's own number: 1 to 64 letters, digits, dots, dashes and underscores; unique.
+    /// The seller's stock-keeping unit: 1 to 64 letters, digits, dots, dashes and underscores; unique.
     #[garde(length(min = 1, max = 64), custom(sku_characters))]
     #[schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     pub sku: String,
+    /// One line of text.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
     #[schema(min_length = 1, max_length = 200)]
     pub name: String,
@@ -134,10 +142,13 @@ pub struct NewProduct {
     pub stock: u32,
 }
 
-/// What changes of a product: at least one of these.
+/// Changes of a product: at least one member.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[garde(custom(some_change))]
+#[schema(min_properties = 1)]
 pub struct ProductChanges {
+    /// One line of text.
     #[garde(length(chars, min = 1, max = 200), inner(custom(one_line)))]
     #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
@@ -148,27 +159,31 @@ pub struct ProductChanges {
     pub price: Option<Money>,
 }
 
-impl TryFrom<ProductChanges> for products::Changes {
-    type Error = ApiError;
-
-    fn try_from(changes: ProductChanges) -> Result<Self, ApiError> {
-        let ProductChanges { name, description, price } = changes;
-        if name.is_none() && description.is_none() && price.is_none() {
-            return Err(ApiError::new(Problem::ValidationFailed, "Takes a name, a description or a price to change"));
+fn some_change(changes: &ProductChanges, (): &()) -> garde::Result {
+    match changes {
+        ProductChanges { name: None, description: None, price: None } => {
+            Err(garde::Error::new("has to change something"))
         }
-        Ok(Self { name, description, price })
+        _ => Ok(()),
     }
 }
 
-/// A change of a product's stock.
+impl From<ProductChanges> for products::Changes {
+    fn from(changes: ProductChanges) -> Self {
+        let ProductChanges { name, description, price } = changes;
+        Self { name, description, price }
+    }
+}
+
+/// A stock adjustment to make.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStockAdjustment {
-    /// Units that come, or that go: not 0.
+    /// Units added or, below zero, taken; not 0.
     #[garde(range(min = -MAX_DELTA, max = MAX_DELTA), custom(not_zero))]
     #[schema(minimum = -1_000_000_000, maximum = 1_000_000_000)]
     pub delta: i32,
-    /// Why, for whoever looks at the books.
+    /// Why the stock changes, for an audit: one line of text.
     #[garde(length(chars, min = 1, max = 200), custom(one_line))]
     #[schema(min_length = 1, max_length = 200)]
     pub reason: String,
@@ -178,24 +193,24 @@ fn not_zero(delta: &i32, (): &()) -> garde::Result {
     if *delta == 0 { Err(garde::Error::new("takes units that come or go")) } else { Ok(()) }
 }
 
-/// Which products to list, and in what order.
+/// Filters and order of a product list.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(rename_all = "camelCase")]
 #[garde(allow_unvalidated)]
 pub struct ProductQuery {
-    /// Only products priced in this currency. Needed by `minPrice`, `maxPrice` and the orders by price.
-    #[garde(custom(there_if_needed(self)))]
+    /// Only products priced in this currency. Required with `minPrice`, `maxPrice` and the orders by price.
+    #[garde(custom(required_with_price(self)))]
     pub currency: Option<Currency>,
     /// Only products that cost at least this, in the currency's minor unit.
     pub min_price: Option<u64>,
     /// Only products that cost at most this, in the currency's minor unit.
     pub max_price: Option<u64>,
-    /// Only products of which there is some (`true`) or nothing (`false`) in stock.
+    /// Only products in stock (`true`) or out of stock (`false`).
     pub available: Option<bool>,
-    /// Only products with all of these words in their names, the last of which may be the beginning of one. If all of them are shorter
-    /// than three letters: products whose names begin with this.
-    #[garde(length(chars, max = MAX_SEARCH))]
+    /// Full-text search in names: products with all of these words, the last of which may be a prefix. If all of them
+    /// are shorter than three letters: products whose names begin with this text.
+    #[garde(length(chars, max = MAX_SEARCH_LENGTH))]
     #[param(max_length = 80)]
     pub search: Option<String>,
     #[serde(default)]
@@ -210,7 +225,7 @@ pub struct ProductQuery {
     pub limit: u32,
 }
 
-/// The order of a list; a dash turns it round.
+/// The order of a list; a dash reverses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 pub enum ProductSort {
     #[default]
@@ -239,7 +254,7 @@ impl From<ProductSort> for Sort {
 }
 
 /// Amounts of different currencies cannot be compared.
-fn there_if_needed(query: &ProductQuery) -> impl FnOnce(&Option<Currency>, &()) -> garde::Result {
+fn required_with_price(query: &ProductQuery) -> impl FnOnce(&Option<Currency>, &()) -> garde::Result {
     let is_needed = query.min_price.is_some()
         || query.max_price.is_some()
         || matches!(query.sort, ProductSort::Price | ProductSort::PriceDescending);
@@ -265,7 +280,7 @@ impl ProductQuery {
         }
     }
 
-    /// Names the list that cursors belong to: with other filters or another order it is another list.
+    /// Binds cursors to this endpoint, its filters and its order.
     #[must_use]
     pub fn list(&self) -> String {
         format!("products {:?} {:?}", self.filter(), self.sort)
@@ -277,14 +292,6 @@ fn sku_characters(text: &str, (): &()) -> garde::Result {
         Ok(())
     } else {
         Err(garde::Error::new("takes letters, digits, dots, dashes and underscores"))
-    }
-}
-
-fn one_line(text: &str, (): &()) -> garde::Result {
-    if text.trim().is_empty() || text.chars().any(char::is_control) {
-        Err(garde::Error::new("takes one line of text"))
-    } else {
-        Ok(())
     }
 }
 
@@ -314,12 +321,12 @@ impl From<products::Product> for Product {
     }
 }
 
-/// Where an export begins.
+/// The start of an export.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 pub struct ExportQuery {
-    /// Only products after this one: the id of the last product that came, to go on after an export that broke off.
+    /// Only products after this one: the id of the last product received, to resume an export that broke off.
     pub after: Option<Uuid>,
 }
 
@@ -328,34 +335,34 @@ pub struct ExportQuery {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ExportLine {
     Product(Product),
-    /// The last line of an export that is whole.
+    /// The last line of a complete export.
     End {
-        /// How many products came.
+        /// How many products were sent.
         products: u64,
     },
     /// The last line of an export that broke off.
     Error {
-        /// What happened, as the `type` of a problem (RFC 9457).
+        /// The `type` of the problem (RFC 9457).
         problem: String,
-        /// The same as a short phrase.
+        /// The `title` of the problem.
         title: String,
-        /// The last product that came, for the next request's `after`; null if none did and none was named.
+        /// The last product sent, for `after` of the next request; null if there was none and the request named none.
         after: Option<Uuid>,
-        /// Names this request in our logs.
+        /// The request's id in the logs.
         request_id: String,
     },
 }
 
-/// A change of a product's stock that was made.
+/// A stock adjustment.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StockAdjustment {
     pub id: Uuid,
     pub product_id: Uuid,
-    /// Units that came, or that went.
+    /// Units added or, below zero, taken.
     pub delta: i32,
     pub reason: String,
-    /// Units that there then were.
+    /// Units in stock after the adjustment.
     pub stock: u32,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,

@@ -1,4 +1,4 @@
-//! `/v1/reports`: what was sold, computed in the background.
+//! `/v1/reports`: sales reports, computed in the background.
 
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -7,18 +7,19 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    auth::permission::{ReportsRead, ReportsWrite},
     contract::{IdPath, Keyed, Requires},
     endpoint,
     error::ApiError,
-    queue::{Queue, ReportQueue},
-    report::SalesReport,
-    store::{Mysql, reports},
+    identity::permission::{ReportsRead, ReportsWrite},
+    messaging::Queue,
+    report::{ReportQueue, SalesReport},
+    store::{Mysql, mysql::reports},
 };
 
 endpoint! {
-    /// Has a sales report made. `GET /v1/reports/{id}` says when it is there. A repeated request with the same
-    /// `Idempotency-Key` gets the same reply.
+    /// Requests a sales report, computed in the background.
+    /// `GET /v1/reports/{id}` has its status and result. A repeated request with the same `Idempotency-Key` gets the
+    /// same reply.
     ReportsCreate = "reports-create" POST "/v1/reports" {
         access: Requires<ReportsWrite>,
         idempotency: Keyed,
@@ -29,7 +30,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// A report, with its result once it is done.
+    /// Reads a report, with its result once it is done.
     ReportsGet = "reports-get" GET "/v1/reports/{id}" {
         access: Requires<ReportsRead>,
         path: IdPath,
@@ -39,21 +40,21 @@ endpoint! {
     }
 }
 
-/// Which orders a report is to be about.
+/// The orders of a report.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReport {
-    /// The earliest time of its orders.
+    /// The earliest time of an order, inclusive; not before 1970.
     #[garde(custom(in_these_centuries))]
     #[serde(with = "time::serde::rfc3339")]
     pub from: OffsetDateTime,
-    /// The time that all of its orders are before; later than `from`.
+    /// The end of the period, exclusive; later than `from`, not after 2199.
     #[garde(custom(in_these_centuries), custom(later_than(self.from)))]
     #[serde(with = "time::serde::rfc3339")]
     pub to: OffsetDateTime,
 }
 
-/// The databases know no other time than this one, and nobody asks for it.
+/// A range of years that every database can store.
 fn in_these_centuries(time: &OffsetDateTime, (): &()) -> garde::Result {
     if (1970..2200).contains(&time.year()) { Ok(()) } else { Err(garde::Error::new("is not between 1970 and 2199")) }
 }
@@ -67,35 +68,35 @@ fn later_than(from: OffsetDateTime) -> impl FnOnce(&OffsetDateTime, &()) -> gard
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     pub id: Uuid,
-    /// The earliest time of its orders.
+    /// The earliest time of an order, inclusive.
     #[serde(with = "time::serde::rfc3339")]
     pub from: OffsetDateTime,
-    /// The time that all of its orders are before.
+    /// The end of the period, exclusive.
     #[serde(with = "time::serde::rfc3339")]
     pub to: OffsetDateTime,
     pub status: ReportStatus,
-    /// Null until it is done.
+    /// Null until the report is done.
     pub result: Option<SalesReport>,
-    /// Why it failed; null unless it did.
+    /// Why the report failed; null unless it did.
     pub failure: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Null until it is done or has failed.
+    /// Null until the report is done or has failed.
     #[serde(with = "time::serde::rfc3339::option")]
     pub finished_at: Option<OffsetDateTime>,
 }
 
-/// Where a report stands.
+/// The status of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReportStatus {
-    /// Somebody will make it.
+    /// Waits for a worker.
     Queued,
-    /// Somebody makes it.
+    /// Is being computed.
     Running,
-    /// The result is there.
+    /// The result is available.
     Done,
-    /// There will be no result.
+    /// No result will follow.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! `/v1/users`: one's own profile, and everybody's for admins.
+//! `/v1/users`: the caller's own profile, and all users for admins.
 
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -8,30 +8,32 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    auth::{
-        MacKey, Role, Roles,
-        permission::{UsersRead, UsersWrite},
-    },
     contract::{IdPath, IfMatch, NoContent, Requires, User},
     email::EmailAddress,
     endpoint,
+    identity::{
+        Role, Roles,
+        permission::{UsersRead, UsersWrite},
+    },
+    mac::MacKey,
     page::{MAX_LIMIT, Page, default_limit},
     store::{
         Mongodb, Redis,
-        users::{self, ProfileMap, Status},
+        mongodb::users::{self, ProfileMap, Status},
     },
 };
 
 /// The most bytes of a profile, as JSON.
-const MAX_PROFILE: usize = 16 * 1024;
+const MAX_PROFILE_BYTES: usize = 16 * 1024;
 /// How deep a profile may be nested.
 const MAX_DEPTH: usize = 8;
-const MAX_NAME: usize = 64;
-/// Names of what a profile is not: nobody shall take one for the other.
-const RESERVED: [&str; 6] = ["_id", "id", "role", "roles", "isDeleted", "isDisabled"];
+const MAX_MEMBER_NAME: usize = 64;
+/// Reserved names: a profile with them could be mistaken for the user's own fields.
+const RESERVED_NAMES: [&str; 6] = ["_id", "id", "role", "roles", "isDeleted", "isDisabled"];
 
 endpoint! {
-    /// The caller's own profile. Its version is the `ETag`.
+    /// Reads the caller's own profile.
+    /// The `ETag` is its version.
     UsersMeGet = "users-me-get" GET "/v1/users/me" {
         access: User,
         reply: 200 Profile,
@@ -40,7 +42,9 @@ endpoint! {
 }
 
 endpoint! {
-    /// Changes the caller's own profile: members of `profile` replace those of the same name, null removes them (RFC 7396, one level).
+    /// Changes the caller's own profile.
+    /// JSON merge patch (RFC 7396) of one level: members of `profile` replace those of the same name, null removes
+    /// them.
     UsersMeUpdate = "users-me-update" PATCH "/v1/users/me" {
         access: User,
         precondition: IfMatch,
@@ -51,7 +55,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Deletes the caller's account and ends all its sessions. The address is free again.
+    /// Deletes the caller's account and ends all its sessions.
+    /// The address is free again.
     UsersMeDelete = "users-me-delete" DELETE "/v1/users/me" {
         access: User,
         reply: 204 NoContent,
@@ -61,7 +66,7 @@ endpoint! {
 }
 
 endpoint! {
-    /// Users, the newest first.
+    /// Lists users, the newest first.
     UsersList = "users-list" GET "/v1/users" {
         access: Requires<UsersRead>,
         query: UserQuery,
@@ -72,7 +77,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// One user, whatever the status. The version is the `ETag`.
+    /// Reads one user, deleted or not.
+    /// The `ETag` is its version.
     UsersGet = "users-get" GET "/v1/users/{id}" {
         access: Requires<UsersRead>,
         path: IdPath,
@@ -83,7 +89,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Changes a user's roles, or disables or enables the user. Nobody changes their own.
+    /// Changes a user's roles, or disables or enables the user.
+    /// Admins cannot change their own roles or status.
     UsersUpdate = "users-update" PATCH "/v1/users/{id}" {
         access: Requires<UsersWrite>,
         precondition: IfMatch,
@@ -96,7 +103,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Deletes a user, softly: the address is free again, and the user can be restored.
+    /// Deletes a user (soft deletion).
+    /// The address is free again, and the user can be restored.
     UsersDelete = "users-delete" DELETE "/v1/users/{id}" {
         access: Requires<UsersWrite>,
         path: IdPath,
@@ -107,7 +115,8 @@ endpoint! {
 }
 
 endpoint! {
-    /// Restores a deleted user, unless somebody has the address by now.
+    /// Restores a deleted user.
+    /// Refused if the address belongs to another user by now.
     UsersRestore = "users-restore" POST "/v1/users/{id}/restore" {
         access: Requires<UsersWrite>,
         path: IdPath,
@@ -125,7 +134,7 @@ pub struct Profile {
     pub email: EmailAddress,
     pub email_verified: bool,
     pub roles: Roles,
-    /// Whatever the application keeps here.
+    /// Free-form members of the application.
     #[schema(value_type = Object)]
     pub profile: ProfileMap,
     /// Grows with every change.
@@ -143,19 +152,19 @@ impl From<users::User> for Profile {
     }
 }
 
-/// What changes of a profile.
+/// A change of a profile.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileChanges {
-    /// New values by name; null removes. Names have 1 to 64 characters, without dots, not beginning with `$`; the whole profile has at
-    /// most 16 KiB as JSON and 8 levels.
+    /// New values by name; null removes. Names have 1 to 64 characters, no dots, and do not begin with `$`; `id`, `_id`,
+    /// `role`, `roles`, `isDeleted` and `isDisabled` are reserved. The profile has at most 16 KiB as JSON and 8 levels.
     #[garde(custom(storable))]
     #[schema(value_type = Object)]
     pub profile: ProfileMap,
 }
 
 impl ProfileChanges {
-    /// The profile with these changes, or why it cannot be.
+    /// The profile with these changes applied.
     ///
     /// # Errors
     /// When it is too large.
@@ -166,7 +175,7 @@ impl ProfileChanges {
                 value => profile.insert(name, value),
             };
         }
-        if serde_json::to_string(&profile).map_or(usize::MAX, |text| text.len()) > MAX_PROFILE {
+        if serde_json::to_string(&profile).map_or(usize::MAX, |text| text.len()) > MAX_PROFILE_BYTES {
             return Err(crate::error::ApiError::field("profile", "takes at most 16 KiB"));
         }
         Ok(profile)
@@ -174,15 +183,15 @@ impl ProfileChanges {
 }
 
 fn storable(profile: &ProfileMap, (): &()) -> garde::Result {
-    if let Some(name) = profile.keys().find(|name| RESERVED.contains(&name.as_str())) {
+    if let Some(name) = profile.keys().find(|name| RESERVED_NAMES.contains(&name.as_str())) {
         return Err(garde::Error::new(format!("cannot have a member {name}")));
     }
     profile.iter().try_for_each(|(name, value)| storable_member(name, value, 1))
 }
 
-/// What MongoDB and every reader take for the same thing.
+/// Only names and values that mean the same to MongoDB and to every reader.
 fn storable_member(name: &str, value: &Value, depth: usize) -> garde::Result {
-    let is_name = !name.is_empty() && name.chars().count() <= MAX_NAME && !name.starts_with('$');
+    let is_name = !name.is_empty() && name.chars().count() <= MAX_MEMBER_NAME && !name.starts_with('$');
     if !is_name || name.contains(['.', '\0']) {
         return Err(garde::Error::new("has a member whose name cannot be one"));
     }
@@ -203,7 +212,7 @@ fn storable_value(name: &str, value: &Value, depth: usize) -> garde::Result {
     }
 }
 
-/// Which users to list.
+/// Filters of a user list.
 #[derive(Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -212,7 +221,7 @@ pub struct UserQuery {
     pub role: Option<Role>,
     /// Only users with this status.
     pub status: Option<UserStatus>,
-    /// Only the user with exactly this address, who is not deleted.
+    /// Only the user that holds exactly this address.
     pub email: Option<EmailAddress>,
     /// `next` of the page before.
     pub cursor: Option<String>,
@@ -230,7 +239,7 @@ impl UserQuery {
         users::Filter { role: self.role, status: self.status.map(Status::from), email: self.email.clone() }
     }
 
-    /// Names the list that cursors belong to: with other filters it is another list.
+    /// Binds cursors to this endpoint and its filters.
     #[must_use]
     pub fn list(&self) -> String {
         let email = self.email.as_ref().map(EmailAddress::key);
@@ -265,14 +274,14 @@ impl From<users::User> for ManagedUser {
     }
 }
 
-/// Whether a user may do anything.
+/// The status of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UserStatus {
     Active,
-    /// By an admin, until an admin enables the user again.
+    /// Disabled by an admin, until an admin enables the user again.
     Disabled,
-    /// Softly: the user can be restored.
+    /// Soft deletion: the user can be restored.
     Deleted,
 }
 
@@ -296,16 +305,17 @@ impl From<UserStatus> for Status {
     }
 }
 
-/// What changes of a user: at least one of them; what is left out stays.
+/// Changes of a user: at least one member. Omitted members keep their values.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
 #[garde(custom(some_change))]
+#[schema(min_properties = 1)]
 pub struct UserChanges {
-    /// All the roles that the user then has: at least one, none twice.
-    #[garde(inner(custom(some_roles)))]
+    /// All roles that the user then has: at least one, no duplicates.
+    #[garde(inner(custom(nonempty_unique_roles)))]
     pub roles: Option<Roles>,
-    /// Whether the user is kept out.
+    /// Whether the user is locked out.
     pub disabled: Option<bool>,
 }
 
@@ -316,7 +326,7 @@ fn some_change(changes: &UserChanges, (): &()) -> garde::Result {
     }
 }
 
-fn some_roles(roles: &Roles, (): &()) -> garde::Result {
+fn nonempty_unique_roles(roles: &Roles, (): &()) -> garde::Result {
     let is_new = |(index, role): (usize, &Role)| !roles.0[..index].contains(role);
     if !roles.0.is_empty() && roles.0.iter().enumerate().all(is_new) {
         Ok(())
@@ -327,7 +337,8 @@ fn some_roles(roles: &Roles, (): &()) -> garde::Result {
 
 impl From<UserChanges> for users::Changes {
     fn from(changes: UserChanges) -> Self {
-        Self { roles: changes.roles, disabled: changes.disabled }
+        let UserChanges { roles, disabled } = changes;
+        Self { roles, disabled }
     }
 }
 
@@ -376,6 +387,6 @@ mod tests {
         };
         let changed = apply(json!({ "a": null, "b": { "c": 3 }, "d": 4 })).unwrap();
         assert_eq!(Value::Object(changed), json!({ "b": { "c": 3 }, "d": 4 }));
-        assert!(apply(json!({ "a": "x".repeat(MAX_PROFILE) })).is_err());
+        assert!(apply(json!({ "a": "x".repeat(MAX_PROFILE_BYTES) })).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Ed25519 keys for access tokens: how they are made, stored and named.
+//! Ed25519 keys for access tokens: their generation, form and ids.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
 use ring::{
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    contract::{Opener, Requirements, Resource},
+    contract::{Requirements, Resource, ResourceContext},
     environment::{self, ConfigError},
 };
 
 /// The environment variable with the public keys.
 pub(super) const PUBLIC_KEYS: &str = "SOUK_TOKEN_PUBLIC_KEYS";
 
-/// The private key, as it lies in the secret `souk/STAGE/token-signing-key`.
+/// The private key, as stored in the secret `souk/STAGE/token-signing-key`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SigningKeyDocument {
-    /// Names the key in a token's header.
+    /// The key id in a token's header.
     pub kid: String,
     /// PKCS #8 version 2 (RFC 5958), base64url.
     pub private_key: String,
 }
 
-/// The public keys (RFC 7517), as the authorizer reads them from its environment, and anybody at `/.well-known/jwks.json`.
+/// The public keys as a JWK set (RFC 7517): in the authorizer's environment, and at `/.well-known/jwks.json`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct KeySet {
     pub keys: Vec<PublicKey>,
@@ -37,7 +37,7 @@ impl Resource for KeySet {
         vec![Requirements { environment: &[PUBLIC_KEYS], grants: &[] }]
     }
 
-    fn open(_: &Opener) -> Result<Self, ConfigError> {
+    fn open(_: &ResourceContext) -> Result<Self, ConfigError> {
         serde_json::from_str(&environment::required(PUBLIC_KEYS)?)
             .map_err(|error| ConfigError::invalid(PUBLIC_KEYS, error))
     }
@@ -56,7 +56,7 @@ pub struct PublicKey {
     pub x: String,
 }
 
-/// Makes a new key. Its id is the start of the public key, so that two keys never share one.
+/// Generates a key. Its id is a prefix of the public key, so that ids are unique.
 ///
 /// # Panics
 /// When the operating system has no random generator.

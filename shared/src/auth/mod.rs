@@ -1,20 +1,13 @@
-//! Who is calling, and what they may do.
+//! Authentication: identifying the caller, and the ways to log in.
 
-mod caller;
-mod callers;
+pub mod account;
+mod authenticator;
 mod jwt;
 pub mod keys;
-mod mac;
-pub mod mail_code;
 mod openid;
 pub mod password;
-pub mod permission;
-pub mod refresh_token;
 pub mod session;
 pub mod strategy;
 pub mod token;
 
-pub use caller::{Caller, CallerContext, Owner, Scope};
-pub use callers::{Callers, bearer};
-pub use mac::MacKey;
-pub use permission::{Permission, Role, Roles};
+pub use authenticator::{Authenticator, bearer};

@@ -1,4 +1,4 @@
-//! Passwords: which are taken, and argon2id, off the reactor.
+//! Passwords: which are accepted, and argon2id hashing off the reactor.
 //!
 //! Parameters are those that OWASP's password storage cheat sheet gives for argon2id: 19 MiB, two passes, one lane.
 
@@ -16,20 +16,21 @@ use crate::{ambient::Ambient, error::ApiError};
 
 /// The fewest characters of a password.
 const MIN_LENGTH: usize = 12;
-/// The most characters of a password: all of them count, none is cut off.
+/// The most characters of a password. All of them count; none is cut off.
 const MAX_LENGTH: usize = 128;
-/// How many are hashed at once in one environment: each takes 19 MiB.
-const AT_ONCE: usize = 4;
+/// Bulkhead: the most concurrent hashes of one environment; each takes 19 MiB.
+const MAX_CONCURRENT_HASHES: usize = 4;
 
-/// A hash of no password, in today's parameters: compared with when the user is unknown, so that this takes the same time.
-const NOBODY: &str =
+/// A hash of no password, in the current parameters: verified against for unknown users, so that they take the same
+/// time.
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c291ay1ub2JvZHktc2FsdA$KYtWyjXKoJIQy0tUj9l7VYxOZ0n6Ypn9iq6cVYWvq0w";
 
-/// The 3,000 most common passwords, and those of the 30,000 most common that are long enough: the list of zxcvbn (MIT licence),
-/// which has them from leaks.
-const COMMON: &str = include_str!("common_passwords.txt");
+/// The 3,000 most common passwords, and those of the 30,000 most common that are long enough: the list of zxcvbn (MIT
+/// licence), taken from leaks.
+const COMMON_PASSWORDS: &str = include_str!("common_passwords.txt");
 
-/// A password, normalised (NFC, as RFC 8265 has it), so that it is the same on every keyboard.
+/// A password, normalised (NFC, as RFC 8265 requires), so that it is the same on every keyboard.
 #[derive(Clone, Deserialize, ToSchema)]
 #[serde(from = "SecretString")]
 #[schema(value_type = String, format = Password)]
@@ -47,7 +48,7 @@ impl From<&str> for Password {
     }
 }
 
-/// A password that somebody wants to have: 12 to 128 characters, whichever, and not a common one.
+/// A password to set: 12 to 128 characters of any kind, and not a common one.
 #[derive(Clone, Deserialize, Validate, ToSchema)]
 #[serde(transparent)]
 #[garde(transparent)]
@@ -65,9 +66,9 @@ fn acceptable(password: &Password, (): &()) -> garde::Result {
     Ok(())
 }
 
-/// Whether a password is a common one, or two of them in a row.
+/// Whether a password is a common one, or two of them concatenated.
 fn is_common(password: &str) -> bool {
-    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| COMMON.lines().collect());
+    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| COMMON_PASSWORDS.lines().collect());
     let lower = password.to_lowercase();
     let mut cuts = lower.char_indices().map(|(index, _)| lower.split_at(index));
     cuts.any(|(start, end)| (start.is_empty() || WORDS.contains(start)) && WORDS.contains(end))
@@ -78,31 +79,31 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
-/// What a password was to a hash.
+/// The result of verifying a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified {
     No,
     Yes,
-    /// Yes, and here is a hash in today's parameters, to be kept instead.
+    /// It matches, and here is a hash in the current parameters to replace the old one.
     Upgraded(String),
 }
 
-/// Hashes a password with a fresh salt. Takes tens of milliseconds and 19 MiB, on a thread of its own.
+/// Hashes a password with a fresh salt, on a thread of its own. Takes tens of milliseconds and 19 MiB.
 ///
 /// # Errors
-/// When the thread or the memory cannot be had.
+/// When no thread or memory is available.
 pub async fn hash(password: &Password, ambient: &Ambient) -> Result<String, ApiError> {
     let (password, salt) = (password.clone(), ambient.bytes::<16>());
     off_reactor(move || hash_with(&password, &salt)).await?.map_err(|error| ApiError::internal(error.to_string()))
 }
 
-/// Whether the password is the one that was hashed. Without a hash the answer is no, after the same time.
+/// Whether the password matches the hash. Without a hash the answer is no, after the same time.
 ///
 /// # Errors
-/// When the thread or the memory cannot be had, or the stored hash is not one.
+/// When no thread or memory is available, or the stored hash is malformed.
 pub async fn verify(password: &Password, hash: Option<&str>, ambient: &Ambient) -> Result<Verified, ApiError> {
     let (password, salt) = (password.clone(), ambient.bytes::<16>());
-    let (is_known, hash) = (hash.is_some(), hash.unwrap_or(NOBODY).to_owned());
+    let (is_known, hash) = (hash.is_some(), hash.unwrap_or(DUMMY_HASH).to_owned());
     off_reactor(move || {
         let parsed = PasswordHash::new(&hash)?;
         match argon2().verify_password(password.0.expose_secret().as_bytes(), &parsed) {
@@ -117,7 +118,7 @@ pub async fn verify(password: &Password, hash: Option<&str>, ambient: &Ambient) 
     .map_err(|error: argon2::password_hash::Error| ApiError::internal(error.to_string()))
 }
 
-/// Hashes a password on the thread that calls: only for those that may be kept busy that long.
+/// Hashes a password on the calling thread, which blocks.
 pub(crate) fn hash_here(password: &Password, ambient: &Ambient) -> Result<String, ApiError> {
     hash_with(password, &ambient.bytes::<16>()).map_err(|error| ApiError::internal(error.to_string()))
 }
@@ -136,7 +137,7 @@ fn is_of_today(hash: &PasswordHash) -> bool {
 }
 
 async fn off_reactor<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    static PLACES: Semaphore = Semaphore::const_new(AT_ONCE);
+    static PLACES: Semaphore = Semaphore::const_new(MAX_CONCURRENT_HASHES);
     let _place = PLACES.acquire().await.map_err(ApiError::internal)?;
     tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
@@ -200,8 +201,8 @@ mod tests {
 
     #[test]
     fn common_passwords_are_refused_alone_and_in_pairs() {
-        assert!(COMMON.lines().count() >= 3000);
-        for common in COMMON.lines() {
+        assert!(COMMON_PASSWORDS.lines().count() >= 3000);
+        for common in COMMON_PASSWORDS.lines() {
             assert!(!is_acceptable(common), "{common}");
             assert!(is_common(&common.to_uppercase()), "{common}");
         }
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// One thread runs everything but the hashing: while that goes on, it still answers.
+    /// On a single-threaded runtime, hashing does not block other tasks.
     #[tokio::test]
     async fn hashing_does_not_hold_up_what_else_the_thread_does() {
         let ambient = Ambient::system();

@@ -1,33 +1,32 @@
-//! Sessions: how they begin with a login, and go on with refresh tokens (RFC 9700, 4.14).
+//! Sessions: they begin with a login and go on by refresh token rotation (RFC 9700, 4.14).
 
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::{
-    Caller, Owner,
-    refresh_token::RefreshToken,
-    strategy::Identity,
-    token::{AccessToken, TokenSigner},
-};
+use super::{strategy::Identity, token::TokenSigner};
+use crate::identity::{AccessToken, Caller, Owner, RefreshToken};
 use crate::{
     ambient::Ambient,
     boxed,
-    contract::{Opener, Requirements, Resource},
+    contract::{Requirements, Resource, ResourceContext},
     environment::{self, ConfigError},
     error::{ApiError, Problem},
-    lambda::Client,
+    identity::Client,
     store::{
         Mongodb, Redis, StoreError,
         cache::{self, Key},
-        revocations::{self, Revocation},
-        sessions::{self, EndReason, NewSession, Presented, Session},
-        users::{self, Managed, Standing},
+        mongodb::{
+            sessions::{self, EndReason, NewSession, Session, TokenState},
+            users::{self, CurrentGrants, UpdateByAdmin},
+        },
+        redis::revocations::{self, Revocation},
     },
 };
 
 const GRACE: &str = "SOUK_REFRESH_GRACE_SECONDS";
 
-/// How long a refresh token that was just used still gets its successor: for clients that refresh twice at once.
+/// The grace period of a rotated refresh token, which still gets its successor: for clients that refresh twice
+/// concurrently.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshGrace(pub Duration);
 
@@ -36,25 +35,25 @@ impl Resource for RefreshGrace {
         vec![Requirements { environment: &[GRACE], grants: &[] }]
     }
 
-    fn open(_: &Opener) -> Result<Self, ConfigError> {
+    fn open(_: &ResourceContext) -> Result<Self, ConfigError> {
         environment::parsed(GRACE).map(|seconds: u32| Self(Duration::seconds(seconds.into())))
     }
 }
 
-/// A session with the refresh token that is its present one.
-pub struct Held {
+/// A session with its current refresh token.
+pub struct SessionWithToken {
     pub session: Session,
     pub token: RefreshToken,
 }
 
-/// What a client is granted.
-pub struct Granted {
+/// An access token and a refresh token.
+pub struct TokenPair {
     pub access_token: String,
     pub refresh_token: String,
     pub refresh_token_expires_at: OffsetDateTime,
 }
 
-/// Begins a session for somebody who has just proved who they are.
+/// Begins a session for an authenticated user.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -64,7 +63,7 @@ pub async fn begin(
     identity: &Identity,
     client: &Client,
     ambient: &Ambient,
-) -> Result<Held, StoreError> {
+) -> Result<SessionWithToken, StoreError> {
     let token = RefreshToken::new(ambient);
     let new = NewSession {
         id: ambient.id(),
@@ -76,11 +75,11 @@ pub async fn begin(
         now: ambient.now(),
     };
     let session = sessions::insert(mongodb, new).await?;
-    Ok(Held { session, token })
+    Ok(SessionWithToken { session, token })
 }
 
-/// Exchanges a refresh token for its successor. Of several that come at once, one rotates; the others get the same successor. `None` if
-/// it is none, or its session is over; one that was used before ends it.
+/// Exchanges a refresh token for its successor. Of concurrent requests one rotates; the others get the same successor.
+/// `None` for an invalid token or an ended session; reuse of an old token ends the session.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -91,27 +90,27 @@ pub async fn refresh(
     presented: &RefreshToken,
     grace: RefreshGrace,
     ambient: &Ambient,
-) -> Result<Option<Held>, StoreError> {
-    // Whoever loses the race against another rotation finds its result at the second look.
+) -> Result<Option<SessionWithToken>, StoreError> {
+    // Optimistic locking: the loser of a race against another rotation finds its result in the second round.
     for _ in 0..2 {
         let now = ambient.now();
         let Some(session) = sessions::find_by_token(mongodb, presented).await? else { return Ok(None) };
-        match session.judge(presented, grace.0, now) {
-            Presented::Ended => return Ok(None),
-            Presented::Reused => {
+        match session.classify(presented, grace.0, now) {
+            TokenState::Ended => return Ok(None),
+            TokenState::Reused => {
                 tracing::warn!(session_id = %session.id, user_id = %session.user_id, "a refresh token was used twice: its session ends");
                 sessions::end_reused(mongodb, session.id, now).await?;
                 revocations::add(redis, &[Revocation::of_session(session.id)]).await;
                 return Ok(None);
             }
-            Presented::JustUsed(salt) => {
-                return Ok(Some(Held { session, token: presented.successor(&salt) }));
+            TokenState::WithinGrace(salt) => {
+                return Ok(Some(SessionWithToken { session, token: presented.successor(&salt) }));
             }
-            Presented::Current => {
+            TokenState::Current => {
                 let (salt, mut session) = (ambient.bytes(), session);
                 if sessions::rotate(mongodb, &session, presented, &salt, now).await? {
                     session.generation += 1;
-                    return Ok(Some(Held { session, token: presented.successor(&salt) }));
+                    return Ok(Some(SessionWithToken { session, token: presented.successor(&salt) }));
                 }
             }
         }
@@ -119,35 +118,37 @@ pub async fn refresh(
     Ok(None)
 }
 
-/// Hands out the tokens of a session, with what its user is granted at this moment. `None` if that is nothing any more.
+/// Issues the tokens of a session, with the user's current grants. `None` if the user has none any more.
 ///
-/// It reads the user after the session was written: who changes a user first writes the user, then looks for sessions, so that one
-/// of the two sees the other.
+/// Reads the user after the session was written. A change of a user writes the user first and reads the sessions
+/// afterwards, so that one of the two sees the other.
 ///
 /// # Errors
-/// When the store does not answer, or the signing key cannot be had.
+/// When the store does not answer, or the signing key is not available.
 #[boxed]
 pub async fn grant(
     mongodb: &Mongodb,
     signer: &TokenSigner,
-    held: &Held,
+    held: &SessionWithToken,
     ambient: &Ambient,
-) -> Result<Option<Granted>, ApiError> {
-    let Held { session, token } = held;
-    let Some(Standing { roles, epoch }) = users::standing(mongodb, session.user_id).await? else { return Ok(None) };
+) -> Result<Option<TokenPair>, ApiError> {
+    let SessionWithToken { session, token } = held;
+    let Some(CurrentGrants { roles, epoch }) = users::current_grants(mongodb, session.user_id).await? else {
+        return Ok(None);
+    };
     if epoch != session.epoch {
         return Ok(None);
     }
     let caller = Caller { user_id: session.user_id, session_id: session.id, roles };
     let access_token = AccessToken { caller, generation: session.generation };
-    Ok(Some(Granted {
+    Ok(Some(TokenPair {
         access_token: signer.sign(&access_token, ambient.id(), ambient.now()).await?,
         refresh_token: token.text(),
         refresh_token_expires_at: session.expires_at,
     }))
 }
 
-/// Ends one of the owner's sessions, here and at the authorizer. `false` if the owner has no such session, or it had ended.
+/// Ends one of the owner's sessions, here and at the authorizer. `false` if there is no such session, or it has ended.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -166,7 +167,7 @@ pub async fn end(
     Ok(ended)
 }
 
-/// Deletes a user, and ends all that the user was granted. `false` if there is no such user.
+/// Deletes a user and ends all its sessions. `false` if there is no such user.
 ///
 /// # Errors
 /// [`Problem::LastAdmin`] for the last admin; when the store does not answer.
@@ -178,16 +179,16 @@ pub async fn end_with_user(
     now: OffsetDateTime,
 ) -> Result<bool, ApiError> {
     let user = match users::delete(mongodb, user_id, now).await? {
-        Managed::Changed(user) => user,
-        Managed::NotFound => return Ok(false),
-        Managed::LastAdmin => return Err(Problem::LastAdmin.into()),
+        UpdateByAdmin::Changed(user) => user,
+        UpdateByAdmin::NotFound => return Ok(false),
+        UpdateByAdmin::LastAdmin => return Err(Problem::LastAdmin.into()),
     };
     end_with_epoch(mongodb, redis, user_id, None, EndReason::AccessWithdrawn, now).await;
     cache::invalidate(redis, Key::user(user_id), user.version).await;
     Ok(true)
 }
 
-/// Ends a user's sessions but `kept`, here and at the authorizer.
+/// Ends a user's sessions except `kept`, here and at the authorizer.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -206,8 +207,8 @@ pub async fn end_all(
     Ok(())
 }
 
-/// As [`end_all`], after a write to the user that has begun a new epoch: so they cannot go on, whatever happens here. What fails here
-/// leaves access tokens until they expire.
+/// As [`end_all`], after a write that began a new epoch of the user. The epoch already ends the sessions; a failure
+/// here leaves access tokens valid until they expire.
 #[boxed]
 pub async fn end_with_epoch(
     mongodb: &Mongodb,
@@ -218,11 +219,11 @@ pub async fn end_with_epoch(
     now: OffsetDateTime,
 ) {
     if let Err(error) = end_all(mongodb, redis, user_id, kept, reason, now).await {
-        tracing::error!(%error, %user_id, "access tokens live on until they expire");
+        tracing::error!(%error, %user_id, "access tokens stay valid until they expire");
     }
 }
 
-/// Has a user's access tokens refused, after a write that changed what they say. The sessions go on.
+/// Revokes a user's access tokens after a change of what they claim. The sessions go on.
 #[boxed]
 pub async fn outdate_access_tokens(mongodb: &Mongodb, redis: &Redis, user_id: Uuid) {
     match sessions::generations(mongodb, user_id).await {
@@ -231,6 +232,6 @@ pub async fn outdate_access_tokens(mongodb: &Mongodb, redis: &Redis, user_id: Uu
                 sessions.into_iter().map(|(id, generation)| Revocation::up_to(id, generation)).collect();
             revocations::add(redis, &revocations).await;
         }
-        Err(error) => tracing::error!(%error, %user_id, "access tokens live on until they expire"),
+        Err(error) => tracing::error!(%error, %user_id, "access tokens stay valid until they expire"),
     }
 }

@@ -1,8 +1,9 @@
 //! Access tokens: JWTs (RFC 9068, RFC 8725) signed with Ed25519, valid for ten minutes.
 //!
-//! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, which are in the environment,
-//! so that the authorizer calls nobody while it starts. What follows from a key that is replaced is in `docs/KEYS.md`.
+//! Signing needs the private key, from Secrets Manager; verifying needs only the public keys, from the environment, and
+//! no call. Key rotation is in `docs/KEYS.md`.
 
+use crate::identity::{ACCESS_TOKEN_LIFETIME, AccessToken};
 use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL};
@@ -14,37 +15,37 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Caller, Roles, jwt,
+    jwt::{self, JwtHeader},
     keys::{self, KeySet, SigningKeyDocument},
 };
+use crate::identity::{Caller, Roles};
 use crate::{
     ambient::Ambient,
     boxed,
-    contract::{Grant, Opener, Requirements, Resource, Target},
+    contract::{Grant, Requirements, Resource, ResourceContext, Target},
     environment::{self, ConfigError},
     error::ApiError,
     secret::Secret,
 };
 
-/// How long an access token is valid.
-pub const LIFETIME: Duration = Duration::minutes(10);
-/// How long a signer keeps its key before it looks for a newer one.
-const KEY_KEPT: Duration = Duration::minutes(5);
-/// Who the tokens are for.
+/// How long a signer caches its key.
+const KEY_TTL: Duration = Duration::minutes(5);
+/// The audience of the tokens.
 const AUDIENCE: &str = "souk-api";
-/// What a token says it is (RFC 9068), so that no other JWT of ours passes for one.
+/// The token's type (RFC 9068), so that no other JWT of ours passes for an access token.
 const TYPE: &str = "at+jwt";
-/// What two clocks may differ by.
-const LEEWAY_SECONDS: u64 = 5;
+/// The tolerated clock skew.
+const LEEWAY: Duration = Duration::seconds(5);
 
-/// The claims of an access token. A claim that comes twice is refused by the parser.
+/// The claims of an access token, typed. The parser refuses a token that lacks one, has one twice, or has a list as its
+/// audience.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
     aud: String,
     sub: Uuid,
     sid: Uuid,
-    /// How often the session had been refreshed.
+    /// How often the session was refreshed before.
     #[serde(rename = "gen")]
     generation: u64,
     jti: Uuid,
@@ -52,14 +53,6 @@ struct Claims {
     iat: i64,
     nbf: i64,
     exp: i64,
-}
-
-/// What an access token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessToken {
-    pub caller: Caller,
-    /// How often the session had been refreshed.
-    pub generation: u64,
 }
 
 /// Signs access tokens.
@@ -86,27 +79,27 @@ impl Resource for TokenSigner {
         }]
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         Ok(Self {
-            secret: Secret::new(&opener.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
+            secret: Secret::new(&context.aws, environment::required("SOUK_TOKEN_SIGNING_SECRET")?),
             key: Arc::default(),
             issuer: issuer()?,
-            ambient: opener.ambient.clone(),
+            ambient: context.ambient.clone(),
         })
     }
 
     async fn warm(&self) {
         if let Err(error) = self.key(self.ambient.now()).await {
-            tracing::warn!(%error, "the signing key is not there yet");
+            tracing::warn!(%error, "the signing key is not available yet");
         }
     }
 }
 
 impl TokenSigner {
-    /// A token valid from now for [`LIFETIME`]; `id` becomes its `jti`.
+    /// Signs a token, valid from now for [`ACCESS_TOKEN_LIFETIME`]; `id` becomes its `jti`.
     ///
     /// # Errors
-    /// When the signing key cannot be had.
+    /// When the signing key is not available.
     #[boxed]
     pub async fn sign(&self, token: &AccessToken, id: Uuid, now: OffsetDateTime) -> Result<String, ApiError> {
         let SigningKey { header, key, .. } = self.key(now).await?;
@@ -121,21 +114,21 @@ impl TokenSigner {
             roles: token.caller.roles.clone(),
             iat: now_seconds,
             nbf: now_seconds,
-            exp: now_seconds + LIFETIME.whole_seconds(),
+            exp: now_seconds + ACCESS_TOKEN_LIFETIME.whole_seconds(),
         };
         jsonwebtoken::encode(&header, &claims, &key).map_err(ApiError::internal)
     }
 
-    /// The key, read again when it is old. Where that fails, the old one still signs.
+    /// The key, refreshed after [`KEY_TTL`]. If that fails, the stale key still signs.
     async fn key(&self, now: OffsetDateTime) -> Result<SigningKey, ApiError> {
         let mut held = self.key.lock().await;
-        if let Some(key) = held.as_ref().filter(|key| now - key.read_at < KEY_KEPT) {
+        if let Some(key) = held.as_ref().filter(|key| now - key.read_at < KEY_TTL) {
             return Ok(key.clone());
         }
         match (self.read_key(now).await, held.as_ref()) {
             (Ok(key), _) => Ok(held.insert(key).clone()),
             (Err(error), Some(old)) => {
-                tracing::warn!(%error, "signing with the key as it was read before");
+                tracing::warn!(%error, "signing with the stale key");
                 Ok(old.clone())
             }
             (Err(error), None) => Err(error),
@@ -166,8 +159,8 @@ impl Resource for TokenVerifier {
         KeySet::requirements()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
-        Self::new(&opener.get()?, &issuer()?).map_err(|reason| ConfigError::invalid(keys::PUBLIC_KEYS, reason))
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Self::new(&context.get()?, &issuer()?).map_err(|reason| ConfigError::invalid(keys::PUBLIC_KEYS, reason))
     }
 }
 
@@ -186,26 +179,22 @@ impl TokenVerifier {
             let x = DecodingKey::from_ed_components(&key.x).map_err(|error| format!("key {}: {error}", key.kid))?;
             decoding.insert(key.kid.clone(), x);
         }
-        let mut validation = Validation::new(Algorithm::EdDSA);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[issuer]);
-        // Of these the library checks those that are there; the parser of the claims asks for the rest.
-        validation.set_required_spec_claims(&["exp", "nbf", "aud", "iss", "sub"]);
+        let validation = jwt::validation(Algorithm::EdDSA, &[issuer], AUDIENCE);
         Ok(Self { keys: Arc::new(decoding), validation: Arc::new(validation) })
     }
 
-    /// What the token says, or `None` for whatever is not a token of ours that is valid now.
+    /// The claims of a valid token of ours, else `None`.
     #[must_use]
-    pub fn verify(&self, token: &str) -> Option<AccessToken> {
-        let header = jsonwebtoken::decode_header(token).ok()?;
-        if header.typ.as_deref() != Some(TYPE) {
+    pub fn verify(&self, token: &str, now: OffsetDateTime) -> Option<AccessToken> {
+        let JwtHeader { typ, alg, kid } = JwtHeader::of(token)?;
+        if (typ.as_deref(), alg) != (Some(TYPE), Algorithm::EdDSA) {
             return None;
         }
-        let key = self.keys.get(header.kid.as_deref()?)?;
-        let Claims { sub, sid, roles, generation, .. } =
-            jsonwebtoken::decode(token, key, &self.validation).ok()?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, self.keys.get(&kid)?, &self.validation).ok()?.claims;
+        let Claims { sub, sid, roles, generation, iat, nbf, exp, .. } = claims;
+        if !jwt::is_valid_at(now, nbf.max(iat), exp, LEEWAY) {
+            return None;
+        }
         Some(AccessToken { caller: Caller { user_id: sub, session_id: sid, roles }, generation })
     }
 }
@@ -217,11 +206,12 @@ fn issuer() -> Result<Arc<str>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
+    use time::macros::datetime;
 
     use super::*;
-    use crate::auth::Role;
+    use crate::identity::Role;
 
-    /// A key, and a verifier that knows it.
+    /// A key, and a verifier that trusts it.
     fn key() -> (Ed25519KeyPair, String, TokenVerifier) {
         let (document, public) = keys::generate();
         let pair = Ed25519KeyPair::from_pkcs8(&BASE64URL.decode(&document.private_key).unwrap()).unwrap();
@@ -233,8 +223,11 @@ mod tests {
         json!({ "typ": TYPE, "alg": "EdDSA", "kid": kid })
     }
 
+    /// When the token of these tests is issued.
+    const NOW: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
+
     fn claims() -> Value {
-        let now = Ambient::system().now().unix_timestamp();
+        let now = NOW.unix_timestamp();
         let id = "018f0000-0000-7000-8000-000000000000";
         json!({
             "iss": "souk-test", "aud": AUDIENCE, "sub": id, "sid": id, "jti": id, "gen": 0, "roles": ["customer"],
@@ -251,9 +244,39 @@ mod tests {
     #[test]
     fn a_token_of_ours_names_its_caller() {
         let (pair, kid, verifier) = key();
-        let token = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string())).unwrap();
+        let token = verifier.verify(&token(&pair, &header(&kid).to_string(), &claims().to_string()), NOW).unwrap();
         assert_eq!(token.caller.user_id.to_string(), claims()["sub"]);
         assert_eq!(token.caller.roles, Roles(vec![Role::Customer]));
+    }
+
+    #[test]
+    fn a_token_counts_from_its_first_second_to_its_last_and_as_long_as_clocks_may_differ() {
+        let (pair, kid, verifier) = key();
+        let (header, issued, second) = (header(&kid).to_string(), NOW.unix_timestamp(), Duration::SECOND);
+        let counts = |claims: &Value, now| verifier.verify(&token(&pair, &header, &claims.to_string()), now).is_some();
+        let (first, end) = (NOW - LEEWAY, NOW + ACCESS_TOKEN_LIFETIME + LEEWAY);
+        for (now, expected) in [
+            (first - second, false),
+            (first, true),
+            (NOW, true),
+            (end - Duration::MICROSECOND, true),
+            (end, false),
+            (end + Duration::DAY, false),
+        ] {
+            assert_eq!(counts(&claims(), now), expected, "{now}");
+        }
+        // Issued now, for later; and the other way round.
+        for name in ["nbf", "iat"] {
+            let mut claims = claims();
+            claims[name] = json!(issued + 60);
+            assert!(!counts(&claims, NOW + Duration::seconds(54)), "{name}");
+            assert!(counts(&claims, NOW + Duration::seconds(55)), "{name}");
+        }
+        for (name, time) in [("exp", i64::MAX), ("nbf", i64::MIN)] {
+            let mut claims = claims();
+            claims[name] = json!(time);
+            assert!(counts(&claims, NOW), "{name}");
+        }
     }
 
     #[test]
@@ -268,24 +291,46 @@ mod tests {
             ("kid", json!("another")),
             ("kid", json!("../../dev/null")),
             ("kid", Value::Null),
+            ("kid", json!([kid])),
+            ("typ", json!([TYPE])),
+            ("typ", json!("AT+JWT")),
+            ("crit", json!([])),
+            ("crit", json!(["exp"])),
+            ("crit", json!(["b64"])),
+            ("crit", Value::Null),
+            ("b64", json!(true)),
+            ("cty", json!("JWT")),
+            ("jwk", json!({})),
+            ("souk", json!(1)),
         ] {
             let mut header = header(&kid);
             header[name] = value.clone();
             let token = token(&pair, &header.to_string(), &claims().to_string());
-            assert!(verifier.verify(&token).is_none(), "{name}: {value}");
+            assert!(verifier.verify(&token, NOW).is_none(), "{name}: {value}");
         }
+        let twice = header(&kid).to_string().replacen('{', &format!("{{\"kid\":\"{kid}\","), 1);
+        assert!(verifier.verify(&token(&pair, &twice, &claims().to_string()), NOW).is_none(), "{twice}");
     }
 
     #[test]
     fn a_token_with_another_claim_or_without_it_is_refused() {
         let (pair, kid, verifier) = key();
-        let now = Ambient::system().now().unix_timestamp();
+        let now = NOW.unix_timestamp();
         for (name, value) in [
             ("iss", json!("souk-prod")),
+            ("iss", json!(["souk-test"])),
             ("aud", json!("another-api")),
+            ("aud", json!([AUDIENCE])),
             ("exp", json!(now - 60)),
+            ("exp", json!((now + 600).to_string())),
+            ("exp", json!(1e300)),
             ("nbf", json!(now + 60)),
+            ("iat", json!(now + 60)),
             ("sub", json!("not-an-id")),
+            ("sub", json!("")),
+            ("sid", json!("not-an-id")),
+            ("jti", json!("not-an-id")),
+            ("gen", json!(-1)),
             ("roles", json!(["root"])),
             ("roles", json!("admin")),
         ] {
@@ -294,11 +339,11 @@ mod tests {
             missing.as_object_mut().unwrap().remove(name);
             for claims in [changed, missing] {
                 let token = token(&pair, &header(&kid).to_string(), &claims.to_string());
-                assert!(verifier.verify(&token).is_none(), "{claims}");
+                assert!(verifier.verify(&token, NOW).is_none(), "{claims}");
             }
         }
         let twice = claims().to_string().replacen('{', "{\"roles\":[\"admin\"],", 1);
-        assert!(verifier.verify(&token(&pair, &header(&kid).to_string(), &twice)).is_none(), "{twice}");
+        assert!(verifier.verify(&token(&pair, &header(&kid).to_string(), &twice), NOW).is_none(), "{twice}");
     }
 
     #[test]
@@ -306,7 +351,7 @@ mod tests {
         let (pair, kid, verifier) = key();
         let (other, ..) = key();
         let (header, claims) = (header(&kid).to_string(), claims().to_string());
-        assert!(verifier.verify(&token(&other, &header, &claims)).is_none());
+        assert!(verifier.verify(&token(&other, &header, &claims), NOW).is_none());
 
         let good = token(&pair, &header, &claims);
         let parts: Vec<&str> = good.split('.').collect();
@@ -319,7 +364,7 @@ mod tests {
             String::new(),
             "..".to_owned(),
         ] {
-            assert!(verifier.verify(&forged).is_none(), "{forged}");
+            assert!(verifier.verify(&forged, NOW).is_none(), "{forged}");
         }
     }
 

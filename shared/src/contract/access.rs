@@ -1,25 +1,26 @@
-//! Who may call an endpoint: a rule as data for the authorizer, and as a type for the handler.
+//! Access rules of endpoints: data for the authorizer, types for the handler.
 
 use std::marker::PhantomData;
 
 use crate::{
-    auth::{Caller, Permission},
     error::{ApiError, Problem},
+    identity::{Caller, Permission},
 };
 
 /// An access rule, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Anybody; the route has no authorizer.
+    /// No authentication; the route has no authorizer.
     Public,
-    /// Anybody who is logged in.
+    /// Any authenticated caller.
     User,
     /// Callers with a role that has this permission.
     Permission(Permission),
 }
 
 impl Access {
-    /// Whether the rule lets this caller in. The authorizer asks before the function runs, and the function asks again.
+    /// Whether the rule lets this caller in. Defence in depth: the authorizer checks before the function runs, and the
+    /// function checks again.
     ///
     /// # Errors
     /// [`Problem::Unauthenticated`] without a caller, [`Problem::Forbidden`] for one without the permission.
@@ -33,10 +34,10 @@ impl Access {
     }
 }
 
-/// An access rule, as a type: what the handler gets for a caller follows from it.
+/// An access rule, as a type that decides what the handler gets as its caller.
 pub trait AccessRule: Send + Sync + 'static {
     const ACCESS: Access;
-    /// `()` where anybody may call, a [`Caller`] everywhere else.
+    /// `()` for a public endpoint, a [`Caller`] for every other one.
     type Caller: Send;
 
     /// Admits a caller that [`Access::check`] let in.
@@ -46,7 +47,7 @@ pub trait AccessRule: Send + Sync + 'static {
     fn admit(caller: Option<Caller>) -> Result<Self::Caller, ApiError>;
 }
 
-/// Anybody may call.
+/// No authentication.
 pub struct Public;
 
 impl AccessRule for Public {
@@ -58,7 +59,7 @@ impl AccessRule for Public {
     }
 }
 
-/// Anybody who is logged in may call.
+/// Any authenticated caller.
 pub struct User;
 
 impl AccessRule for User {
@@ -70,10 +71,10 @@ impl AccessRule for User {
     }
 }
 
-/// Callers with a permission, named by its type in [`crate::auth::permission`], may call.
+/// Callers with a permission, named by its type in [`crate::identity::permission`].
 pub struct Requires<P>(PhantomData<P>);
 
-impl<P: crate::auth::permission::Named> AccessRule for Requires<P> {
+impl<P: crate::identity::permission::Named> AccessRule for Requires<P> {
     const ACCESS: Access = Access::Permission(P::PERMISSION);
     type Caller = Caller;
 

@@ -1,11 +1,12 @@
-//! Rate limits: how often something may be tried, by account and by address.
+//! Rate limits by account and by address.
 //!
-//! An endpoint names its limit in its declaration. The wrapper counts by address before the handler runs; the handler, which
-//! knows the account, counts by that: see [`crate::store::Limiter`].
+//! An endpoint declares its limit, and what in a request names the account. The wrapper counts by both before the
+//! handler runs. Where a store has to be asked for the account, as in a login, [`crate::store::Limiter`] is called after
+//! that.
 
 use std::time::Duration;
 
-/// So many requests in a window of time.
+/// A number of requests in a window of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub requests: u32,
@@ -28,13 +29,13 @@ macro_rules! limits {
                 match self { $(Self::$name => $text,)+ }
             }
 
-            /// What one account may do, from wherever.
+            /// The quota of one account, over all addresses.
             #[must_use]
             pub const fn by_account(self) -> Quota {
                 match self { $(Self::$name => $account,)+ }
             }
 
-            /// What one address may do, for whichever accounts. Many people may share an address.
+            /// The quota of one address, over all accounts. Many people may share an address.
             #[must_use]
             pub const fn by_address(self) -> Quota {
                 match self { $(Self::$name => $address,)+ }
@@ -44,16 +45,16 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Attempts to log in, whatever comes of them.
+    /// Login attempts, successful or not.
     Login = "login" { account: quota(20, 5), address: quota(100, 5) },
     /// Mails with a login code.
     LoginCode = "login-code" { account: quota(5, 15), address: quota(50, 15) },
-    /// Guesses of login codes, over all the codes that an account asks for.
+    /// Guesses of login codes, over all the codes of an account.
     LoginCodeGuess = "login-code-guess" { account: quota(10, 60), address: quota(100, 60) },
     /// Registrations, and codes for verifying an address.
     Register = "register" { account: quota(5, 60), address: quota(50, 60) },
-    /// Mails for resetting a password, and attempts to use their codes.
+    /// Mails for resetting a password, and attempts with their codes.
     PasswordReset = "password-reset" { account: quota(5, 60), address: quota(50, 60) },
-    /// Changes of a password, which ask for the present one.
+    /// Changes of a password, which require the current one.
     PasswordChange = "password-change" { account: quota(10, 5), address: quota(100, 5) },
 }

@@ -14,39 +14,44 @@ use utoipa::{
 };
 
 use super::{Access, AccessRule, Endpoint, Idempotency, Method, Needs, Precondition};
-use crate::{
-    error::{FieldError, Problem, ProblemDocument},
-    lambda::FromBody,
-};
+use super::{FromBody, Presence};
+use crate::error::{FieldError, Problem, ProblemDocument};
 
-/// The document.
+/// The OpenAPI document.
 pub type Document = OpenApi;
 
 const SCHEME: &str = "accessToken";
 
-/// The document of all endpoints.
-#[must_use]
-pub fn document() -> Document {
-    let mut schemas = Vec::new();
-    let mut paths = PathsBuilder::new();
-    macro_rules! operations {
-        ($($endpoint:ty,)+) => {
-            $(paths = paths.path(<$endpoint as Endpoint>::PATH, {
-                let operation = operation::<$endpoint>(&mut schemas);
-                utoipa::openapi::PathItem::new(method(<$endpoint as Endpoint>::METHOD), operation)
-            });)+
-        };
-    }
-    crate::for_each_endpoint!(operations);
-    reference::<ProblemDocument>(&mut schemas);
-    reference::<FieldError>(&mut schemas);
+/// Collects the operations of endpoints, and the schemas that they refer to.
+pub struct DocumentBuilder {
+    paths: PathsBuilder,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
 
-    let info = InfoBuilder::new()
-        .title("Souk")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some("A serverless commerce backend. Errors are problem+json (RFC 9457)."))
-        .build();
-    OpenApiBuilder::new().info(info).paths(paths).components(Some(components(schemas))).build()
+impl Default for DocumentBuilder {
+    fn default() -> Self {
+        Self { paths: PathsBuilder::new(), schemas: Vec::new() }
+    }
+}
+
+impl DocumentBuilder {
+    /// Adds an endpoint.
+    #[must_use]
+    pub fn with<E: Endpoint>(mut self) -> Self {
+        let operation = operation::<E>(&mut self.schemas);
+        let item = utoipa::openapi::PathItem::new(method(E::METHOD), operation);
+        Self { paths: self.paths.path(E::PATH, item), schemas: self.schemas }
+    }
+
+    /// The document.
+    #[must_use]
+    pub fn build(mut self, title: &str, description: &str) -> Document {
+        reference::<ProblemDocument>(&mut self.schemas);
+        reference::<FieldError>(&mut self.schemas);
+        let info = InfoBuilder::new().title(title).version(env!("CARGO_PKG_VERSION")).description(Some(description));
+        let components = components(self.schemas);
+        OpenApiBuilder::new().info(info.build()).paths(self.paths).components(Some(components)).build()
+    }
 }
 
 /// A reference to a type's schema, which is added to `schemas` with all it refers to.
@@ -97,7 +102,9 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
     }
     if let Some(schema) = E::Body::describe(schemas) {
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(Required::True));
+        let body = RequestBodyBuilder::new().content("application/json", content);
+        let is_required = if E::Body::PRESENCE == Presence::Required { Required::True } else { Required::False };
+        let body = body.required(Some(is_required));
         operation = operation.request_body(Some(body.build()));
     }
     let mut reply = ResponseBuilder::new().description("Done");
@@ -127,7 +134,7 @@ fn operation<E: Endpoint>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operati
     operation.build()
 }
 
-/// Where a streamed reply comes from. AWS chooses the id.
+/// The server of a streamed reply. AWS chooses the id.
 fn function_url() -> Server {
     let variable = |text: &str| ServerVariableBuilder::new().default_value(text);
     ServerBuilder::new()
@@ -168,7 +175,7 @@ fn header(name: &str, required: Required, description: &str) -> Parameter {
         .build()
 }
 
-/// What an endpoint may answer instead of its reply: what it declares, and what follows from the rest of its declaration.
+/// An endpoint's problems: those it declares, and those that follow from the rest of its declaration.
 fn problems<E: Endpoint>() -> Vec<Problem> {
     let mut problems = vec![Problem::MalformedRequest, Problem::Internal];
     match E::Access::ACCESS {
@@ -176,7 +183,7 @@ fn problems<E: Endpoint>() -> Vec<Problem> {
         Access::User => problems.push(Problem::Unauthenticated),
         Access::Permission(_) => problems.extend([Problem::Unauthenticated, Problem::Forbidden]),
     }
-    if E::Body::REQUIRED {
+    if E::Body::PRESENCE != Presence::None {
         problems.extend([Problem::PayloadTooLarge, Problem::UnsupportedMediaType, Problem::ValidationFailed]);
     }
     if E::Idempotency::REQUIRED {

@@ -1,15 +1,15 @@
-//! The `If-Match` header (RFC 9110, 13.1.1): a change of exactly the version that the client has seen. The `If-None-Match` header
-//! (13.1.2): a read of anything but that.
+//! Preconditions. `If-Match` (RFC 9110, 13.1.1) is optimistic locking: a write applies to exactly the version that the
+//! client has read. `If-None-Match` (13.1.2) makes a read conditional.
 
 use crate::error::{ApiError, Problem};
 
-/// Whether an endpoint looks at an `If-Match` or an `If-None-Match` header.
+/// Whether an endpoint requires `If-Match` or honours `If-None-Match`.
 pub trait Precondition: Send + Sync + 'static {
-    /// Whether `If-Match` has to be there.
+    /// Whether `If-Match` is required.
     const REQUIRED: bool;
     /// Whether the wrapper compares `If-None-Match` with the reply's `ETag`.
     const IS_ABOUT_READING: bool = false;
-    /// What the handler gets of it.
+    /// The handler's view of the header.
     type Version: Send;
 
     /// Takes the header's value.
@@ -19,7 +19,7 @@ pub trait Precondition: Send + Sync + 'static {
     fn version(header: Option<&str>) -> Result<Self::Version, ApiError>;
 }
 
-/// The header is not looked at.
+/// The header is ignored.
 pub struct Unconditional;
 
 impl Precondition for Unconditional {
@@ -31,7 +31,7 @@ impl Precondition for Unconditional {
     }
 }
 
-/// The header is required, with the `ETag` of what was read.
+/// Optimistic locking: the header is required, with the `ETag` of the last read.
 pub struct IfMatch;
 
 impl Precondition for IfMatch {
@@ -46,7 +46,7 @@ impl Precondition for IfMatch {
     }
 }
 
-/// `If-None-Match` may be there: a reply whose `ETag` it names turns into a 304 without a body. The handler does nothing for it.
+/// `If-None-Match` is optional: a reply whose `ETag` it names becomes a 304 without a body. The wrapper does it all.
 pub struct IfNoneMatch;
 
 impl Precondition for IfNoneMatch {
@@ -60,7 +60,7 @@ impl Precondition for IfNoneMatch {
 }
 
 impl IfNoneMatch {
-    /// Whether the header names this entity tag. Weak tags count too, as the RFC has it.
+    /// Whether the header names this entity tag. Weak comparison, as the RFC requires.
     #[must_use]
     pub fn names(header: &str, tag: &str) -> bool {
         header.split(',').map(str::trim).any(|named| named == "*" || named.strip_prefix("W/").unwrap_or(named) == tag)

@@ -1,7 +1,7 @@
-//! Resources: the stores, queues and secrets that a function can be handed.
+//! Resources: the stores, queues and secrets of a function.
 //!
-//! Each knows the environment variables it is opened from and the IAM actions it uses, so that code, environment and policy
-//! are compared by a test and not by eye.
+//! Each declares the environment variables it is opened from and the IAM actions it uses, so that a test compares code,
+//! environment and policy.
 
 use std::{
     any::{Any, TypeId},
@@ -12,7 +12,7 @@ use std::{
 
 use crate::{ambient::Ambient, aws::Aws, environment::ConfigError};
 
-/// An IAM action on one thing.
+/// An IAM action on one target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
     /// For example `sqs:SendMessage`.
@@ -20,7 +20,7 @@ pub struct Grant {
     pub target: Target,
 }
 
-/// What a [`Grant`] is for.
+/// The target of a [`Grant`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// The secret `souk/STAGE/NAME`.
@@ -29,46 +29,48 @@ pub enum Target {
     Queue(&'static str),
     /// The dead-letter queue `souk-STAGE-NAME-dlq` of the queue with this name.
     DeadLetterQueue(&'static str),
+    /// The topic `souk-STAGE-NAME`.
+    Topic(&'static str),
     /// The SES identity that mail is sent from.
     EmailIdentity,
 }
 
-/// What has to be in place for a resource to open.
+/// The prerequisites of a resource.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Requirements {
-    /// Environment variables, all of them required.
+    /// Environment variables, all required.
     pub environment: &'static [&'static str],
     /// IAM actions of the function's role.
     pub grants: &'static [Grant],
 }
 
-/// Something a function can be handed. Clones share one connection or pool.
+/// A dependency of a function. Clones share one connection or pool.
 pub trait Resource: Clone + Send + Sync + 'static {
-    /// What has to be in place: its own, and that of the resources it is made of.
+    /// Its own prerequisites, and those of the resources it is made of.
     fn requirements() -> Vec<Requirements>;
 
-    /// Reads the configuration. Connects to nothing: a store that is down must not keep a function from answering.
+    /// Reads the configuration, without connecting: a function has to start while a store is down.
     ///
     /// # Errors
-    /// When the environment does not hold what [`Resource::requirements`] says.
-    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+    /// When the environment lacks a variable of [`Resource::requirements`], or holds an invalid one.
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError>;
 
-    /// Connects while the environment starts, so that the first request need not. Failing is not an error: the first use tries again.
+    /// Connects during initialisation, to spare the first request. A failure is no error: the first use tries again.
     fn warm(&self) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }
 
-/// What resources are opened with.
-pub struct Opener {
+/// The context that resources are opened in.
+pub struct ResourceContext {
     /// AWS clients, which share one configuration and one HTTP client.
     pub aws: Aws,
     pub ambient: Ambient,
     opened: Mutex<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
 }
 
-impl Opener {
-    /// The system's clock and randomness, and AWS as the environment says.
+impl ResourceContext {
+    /// The system's clock and randomness, and the AWS configuration of the environment.
     #[must_use]
     pub fn system() -> Self {
         Self::new(Aws::default(), Ambient::system())
@@ -79,7 +81,7 @@ impl Opener {
         Self { aws, ambient, opened: Mutex::default() }
     }
 
-    /// The resource of this type: opened once, however many others are made of it.
+    /// The resource of this type, opened once and shared.
     ///
     /// # Errors
     /// As [`Resource::open`].
@@ -104,20 +106,20 @@ impl Opener {
 
 /// The resources of one function; implemented by the `needs` of a declaration.
 pub trait Needs: Clone + Send + Sync + 'static {
-    /// What has to be in place for all of them.
+    /// The prerequisites of all of them.
     fn requirements() -> Vec<Requirements>;
 
     /// Opens all of them.
     ///
     /// # Errors
     /// The first [`ConfigError`].
-    fn open(opener: &Opener) -> Result<Self, ConfigError>;
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError>;
 
-    /// Warms all of them, side by side.
+    /// Warms all of them, concurrently.
     fn warm(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Declares a type as a function: its name, its kind, and the struct of what it is handed.
+/// Declares a type as a function: its name, its kind, and the struct of its resources.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! function {
@@ -135,9 +137,9 @@ macro_rules! function {
 
                 fn open(
                     #[allow(unused_variables, reason = "not used where nothing is needed")]
-                    opener: &$crate::contract::Opener,
+                    context: &$crate::contract::ResourceContext,
                 ) -> Result<Self, $crate::environment::ConfigError> {
-                    Ok(Self { $($field: opener.get::<$resource>()?,)* })
+                    Ok(Self { $($field: context.get::<$resource>()?,)* })
                 }
 
                 async fn warm(&self) {

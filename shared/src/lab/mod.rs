@@ -1,20 +1,20 @@
-//! The lab: one idea of the runtime each, small enough to read, and slow enough to watch.
+//! The lab: one idea of the runtime per module, small enough to read and slow enough to watch.
 //!
-//! Each has an endpoint under `/v1/lab`, which exists where the template's parameter `Lab` is `on`, and a step of `cargo xtask lab`, which
-//! runs the endpoint's binary as Lambda would and draws what it measures.
+//! Each has an endpoint under `/v1/lab`, which exists where the template's parameter `Lab` is `on`, and a step of
+//! `cargo xtask lab`, which runs the endpoint's binary as Lambda would and draws its measurements.
 //!
 //! | Idea | Module |
 //! | --- | --- |
-//! | who blocks a thread, blocks whoever shares it | [`waiting`] |
-//! | where slow computations belong | [`hashing`] |
-//! | more threads, and what they cannot make faster | [`adding`] |
-//! | a large reply, in pieces or at once | [`streaming`] |
-//! | the cache, cold, warm and broken; everybody at once; one environment for one request or for many | [`caching`] |
-//! | a dependency that hangs | [`hanging`] |
+//! | blocking a thread blocks every request on it | [`blocking`] |
+//! | where slow computations belong | [`crypto`] |
+//! | the speedup of more threads, and its limit | [`cpu`] |
+//! | a large reply, streamed or buffered | [`stream`] |
+//! | the cache, cold, warm and broken; a stampede; one environment for one request or for many | [`cache`] |
+//! | a dependency that hangs | [`breaker`] |
 
-pub mod adding;
-pub mod caching;
-pub mod hanging;
-pub mod hashing;
-pub mod streaming;
-pub mod waiting;
+pub mod blocking;
+pub mod breaker;
+pub mod cache;
+pub mod cpu;
+pub mod crypto;
+pub mod stream;

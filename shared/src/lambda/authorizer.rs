@@ -5,20 +5,16 @@ use std::future::Future;
 use aws_lambda_events::apigw::{ApiGatewayV2CustomAuthorizerSimpleResponse, ApiGatewayV2CustomAuthorizerV2Request};
 use tokio::time::Instant;
 
-use super::{Call, Serve};
-use crate::{
-    auth::{self, Caller, CallerContext},
-    contract::{Function, Route},
-    error::Problem,
-};
+use super::{CallerContext, Invocation, Serve};
+use crate::{auth, contract::Function, error::Problem, identity::Caller};
 
 /// The kind of a function that decides for API Gateway.
 pub struct Authorizer;
 
 /// What the authorizer is asked about: a route, and the token that came with the request.
 pub struct Bearer {
-    /// As in [`Route::route_key`]; of a route that the contract does not know, there is none.
-    pub route: Option<&'static Route>,
+    /// As in [`crate::contract::Route::route_key`].
+    pub route_key: String,
     /// What follows `Bearer ` in the `Authorization` header.
     pub token: Option<String>,
 }
@@ -36,12 +32,12 @@ where
 
     const IS_TRACED: bool = false;
 
-    async fn serve(call: Call<F>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<F>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let event: ApiGatewayV2CustomAuthorizerV2Request = serde_json::from_str(call.event.get())
             .map_err(|error| format!("not an authorizer event of payload version 2.0: {error}"))?;
         let route_key = event.route_key.as_deref().unwrap_or_default();
-        let decision = handler(call.needs, Bearer { route: crate::api::route(route_key), token: token(&event) }).await;
+        let decision = handler(call.needs, Bearer { route_key: route_key.to_owned(), token: token(&event) }).await;
 
         let latency_ms = started.elapsed().as_secs_f64() * 1e3;
         let problem = decision.as_ref().err().map(|problem| problem.urn());
@@ -49,7 +45,7 @@ where
 
         let mut response = ApiGatewayV2CustomAuthorizerSimpleResponse::default();
         response.is_authorized = decision.is_ok();
-        response.context = decision.map(|caller| caller.to_context()).unwrap_or_default();
+        response.context = decision.map(CallerContext::from).unwrap_or_default();
         Ok(response)
     }
 }

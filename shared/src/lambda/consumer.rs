@@ -16,19 +16,19 @@ use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{Call, Serve, contained, continue_trace};
+use super::{Invocation, Serve, continue_trace, run_bounded};
 use crate::{
     ambient::Ambient,
     contract::Function,
-    error::{ApiError, chain},
-    queue::{Backoff, DeadLetter, Deliveries, Envelope, Label, QueueContract},
-    telemetry::{INVOCATION, Trace},
+    error::chain,
+    messaging::{Backoff, DeadLetter, Deliveries, Envelope, EnvelopeHeader, Failure, QueueContract},
+    telemetry::{LOG_CONTEXT, Trace},
 };
 
 /// What is kept of the time limit for telling the queue what becomes of the messages.
-const SETTLING: Duration = Duration::from_secs(2);
+const SETTLE_RESERVE: Duration = Duration::from_secs(2);
 /// With less time than this for its handler, a message is not begun.
-const LEAST_TIME: Duration = Duration::from_secs(3);
+const MIN_HANDLER_TIME: Duration = Duration::from_secs(3);
 
 /// The kind of a function that consumes a queue.
 pub struct Consumer;
@@ -41,6 +41,8 @@ pub trait ConsumerContract: Function {
     const BATCH_SIZE: u32;
     /// How many messages of one invocation are at work at once.
     const CONCURRENCY: usize = 1;
+    /// The types of the events that its queue subscribes to.
+    const SUBSCRIPTIONS: &'static [&'static str] = &[];
     /// How long a message rests that was not processed.
     const BACKOFF: Backoff = Backoff::DELIVERY;
 
@@ -58,37 +60,6 @@ pub struct Delivery<C: ConsumerContract> {
     pub trace: Trace,
 }
 
-/// Why a message was not processed.
-#[derive(Debug)]
-pub struct Failure {
-    reason: String,
-    is_permanent: bool,
-}
-
-impl<E: std::error::Error> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::new(chain(&error))
-    }
-}
-
-impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
-impl Failure {
-    /// Another attempt may do better: the message is delivered again, and in the end goes to the dead-letter queue.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_permanent: false }
-    }
-
-    /// No attempt will ever do better: the message goes to the dead-letter queue at once.
-    pub fn permanent(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_permanent: true }
-    }
-}
-
 /// Declares a consumer.
 #[doc(hidden)]
 #[macro_export]
@@ -97,6 +68,7 @@ macro_rules! consumer {
         $(#[doc = $summary:literal])+
         $name:ident = $function:literal {
             queue: $queue:ty,
+            $(subscribes: [$($event:ty),+ $(,)?],)?
             batch_size: $batch_size:literal,
             $(concurrency: $concurrency:literal,)?
             needs: { $($field:ident: $resource:ty),* $(,)? } $(,)?
@@ -107,17 +79,18 @@ macro_rules! consumer {
 
         $crate::function!($name = $function $crate::lambda::Consumer {
             $($field: $resource,)*
-            deliveries: $crate::queue::Deliveries<$queue>,
+            deliveries: $crate::messaging::Deliveries<$queue>,
         });
 
         impl $crate::lambda::ConsumerContract for $name {
             type Queue = $queue;
             const BATCH_SIZE: u32 = $batch_size;
             $(const CONCURRENCY: usize = $concurrency;)?
+            $(const SUBSCRIPTIONS: &'static [&'static str] = &[$(<$event as $crate::messaging::Event>::TYPE),+];)?
 
             fn deliveries(
                 needs: &<Self as $crate::contract::Function>::Needs,
-            ) -> &$crate::queue::Deliveries<Self::Queue> {
+            ) -> &$crate::messaging::Deliveries<Self::Queue> {
                 &needs.deliveries
             }
         }
@@ -132,14 +105,16 @@ where
 {
     type Output = SqsBatchResponse;
 
-    async fn serve(call: Call<C>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<C>, handler: H) -> Result<Self::Output, String> {
         let event: SqsEvent =
             serde_json::from_str(call.event.get()).map_err(|error| format!("not an SQS event: {error}"))?;
-        let stop_at = Instant::now() + call.time_left.saturating_sub(SETTLING);
+        let stop_at = Instant::now() + call.time_left.saturating_sub(SETTLE_RESERVE);
         let (call, handler) = (&call, &handler);
         // Lazily: a message that has to wait for its turn looks at the time when that comes.
         let outcomes: Vec<Option<BatchItemFailure>> = stream::iter(event.records)
-            .map(|record| as_itself(&call.ambient, async move { one(call, handler, record, stop_at).await }))
+            .map(|record| {
+                in_own_log_context(&call.ambient, async move { process_record(call, handler, record, stop_at).await })
+            })
             .buffer_unordered(C::CONCURRENCY.max(1))
             .collect()
             .await;
@@ -150,28 +125,33 @@ where
 }
 
 /// Runs the work on a message so that its log lines name its own trace, and not that of another one at work.
-async fn as_itself<T>(ambient: &Ambient, work: impl Future<Output = T>) -> T {
-    let invocation = INVOCATION.try_with(|invocation| invocation.borrow().clone());
-    let invocation = invocation.unwrap_or_else(|_| super::Invocation {
+async fn in_own_log_context<T>(ambient: &Ambient, work: impl Future<Output = T>) -> T {
+    let invocation = LOG_CONTEXT.try_with(|invocation| invocation.borrow().clone());
+    let invocation = invocation.unwrap_or_else(|_| super::LogContext {
         trace_id: Trace::of(None, None, ambient).trace_id().to_owned(),
         ..Default::default()
     });
-    INVOCATION.scope(RefCell::new(invocation), work).await
+    LOG_CONTEXT.scope(RefCell::new(invocation), work).await
 }
 
 /// What came of one message.
 enum Outcome {
     Processed,
     /// It goes to the dead-letter queue.
-    GivenUp(String),
+    DeadLettered(String),
     /// It is delivered again after a pause.
     Failed(String),
     /// It is delivered again at once.
-    NotBegun,
+    Deferred,
 }
 
 /// Processes one message and tells the queue what becomes of it. Returns what the reply says of it, if it is to be kept.
-async fn one<C, H, O>(call: &Call<C>, handler: &H, record: SqsMessage, stop_at: Instant) -> Option<BatchItemFailure>
+async fn process_record<C, H, O>(
+    call: &Invocation<C>,
+    handler: &H,
+    record: SqsMessage,
+    stop_at: Instant,
+) -> Option<BatchItemFailure>
 where
     C: ConsumerContract,
     H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
@@ -196,7 +176,7 @@ fn span<C: ConsumerContract>(record: &SqsMessage) -> Span {
 }
 
 async fn process<C, H, O>(
-    call: &Call<C>,
+    call: &Invocation<C>,
     handler: &H,
     record: SqsMessage,
     stop_at: Instant,
@@ -207,15 +187,15 @@ where
     H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
     O: Future<Output = Result<(), Failure>> + Send,
 {
-    let label = Label::of(record.body.as_deref().unwrap_or_default());
+    let label = EnvelopeHeader::of(record.body.as_deref().unwrap_or_default());
     let trace = Trace::of(label.traceparent.as_deref(), None, &call.ambient);
     let trace = continue_trace(trace, span);
     let outcome = match parse::<C>(&record, trace, &call.ambient) {
         Ok(delivery) => handle(call, handler, delivery, stop_at.saturating_duration_since(Instant::now())).await,
-        Err(error) => Outcome::GivenUp(format!("the message cannot be read: {error}")),
+        Err(error) => Outcome::DeadLettered(format!("the message cannot be read: {error}")),
     };
     log::<C>(&record, &outcome);
-    if is_settled(C::deliveries(&call.needs), &record, label, &outcome, C::BACKOFF, &call.ambient).await {
+    if settle(C::deliveries(&call.needs), &record, label, &outcome, C::BACKOFF, &call.ambient).await {
         return None;
     }
     let mut failed = BatchItemFailure::default();
@@ -223,20 +203,20 @@ where
     Some(failed)
 }
 
-async fn handle<C, H, O>(call: &Call<C>, handler: &H, delivery: Delivery<C>, time_left: Duration) -> Outcome
+async fn handle<C, H, O>(call: &Invocation<C>, handler: &H, delivery: Delivery<C>, time_left: Duration) -> Outcome
 where
     C: ConsumerContract,
     H: Fn(C::Needs, Delivery<C>) -> O + Send + Sync,
     O: Future<Output = Result<(), Failure>> + Send,
 {
-    if time_left < LEAST_TIME {
-        return Outcome::NotBegun;
+    if time_left < MIN_HANDLER_TIME {
+        return Outcome::Deferred;
     }
     // The call is part of what is contained: a handler may panic before it returns its future.
     let work = async { handler(call.needs.clone(), delivery).await };
-    match contained(work, time_left).await.unwrap_or_else(|ended| Err(ended.into())) {
+    match run_bounded(work, time_left).await.unwrap_or_else(|ended| Err(ended.into())) {
         Ok(()) => Outcome::Processed,
-        Err(Failure { reason, is_permanent: true }) => Outcome::GivenUp(reason),
+        Err(Failure { reason, is_permanent: true }) => Outcome::DeadLettered(reason),
         Err(Failure { reason, is_permanent: false }) => Outcome::Failed(reason),
     }
 }
@@ -252,17 +232,17 @@ fn parse<C: ConsumerContract>(
 }
 
 /// Tells the queue what becomes of the message. Whether the queue may delete it: nothing is deleted that is in no other queue.
-async fn is_settled<Q: QueueContract>(
+async fn settle<Q: QueueContract>(
     deliveries: &Deliveries<Q>,
     record: &SqsMessage,
-    label: Label,
+    label: EnvelopeHeader,
     outcome: &Outcome,
     backoff: Backoff,
     ambient: &Ambient,
 ) -> bool {
     let pause = match outcome {
         Outcome::Processed => return true,
-        Outcome::GivenUp(reason) => {
+        Outcome::DeadLettered(reason) => {
             let letter = DeadLetter {
                 body: record.body.as_deref().unwrap_or_default(),
                 reason,
@@ -271,14 +251,14 @@ async fn is_settled<Q: QueueContract>(
                 receive_count: receive_count(record),
                 traceparent: label.traceparent.as_deref(),
             };
-            match in_time(deliveries.give_up(&letter)).await {
+            match in_time(deliveries.dead_letter(&letter)).await {
                 Ok(()) => return true,
                 Err(cause) => tracing::error!(cause, "the dead-letter queue did not take the message: it is kept"),
             }
-            backoff.anywhere(receive_count(record), ambient)
+            backoff.full_jitter(receive_count(record), ambient)
         }
-        Outcome::Failed(_) => backoff.anywhere(receive_count(record), ambient),
-        Outcome::NotBegun => Duration::ZERO,
+        Outcome::Failed(_) => backoff.full_jitter(receive_count(record), ambient),
+        Outcome::Deferred => Duration::ZERO,
     };
     let receipt = record.receipt_handle.as_deref().unwrap_or_default();
     if let Err(cause) = in_time(deliveries.return_after(receipt, pause)).await {
@@ -289,7 +269,7 @@ async fn is_settled<Q: QueueContract>(
 
 /// Half of what is kept for telling the queue: giving a message up and keeping it after all are two calls.
 async fn in_time<E: std::error::Error>(call: impl Future<Output = Result<(), E>>) -> Result<(), String> {
-    match tokio::time::timeout(SETTLING / 2, call).await {
+    match tokio::time::timeout(SETTLE_RESERVE / 2, call).await {
         Ok(result) => result.map_err(|error| chain(&error)),
         Err(_) => Err("no answer in time".to_owned()),
     }
@@ -305,9 +285,9 @@ fn log<C: ConsumerContract>(record: &SqsMessage, outcome: &Outcome) {
     let (message_id, receive_count) = (record.message_id.as_deref(), receive_count(record));
     match outcome {
         Outcome::Processed => tracing::info!(queue, message_id, receive_count, "message"),
-        Outcome::GivenUp(cause) => tracing::error!(queue, message_id, receive_count, cause, "message given up"),
+        Outcome::DeadLettered(cause) => tracing::error!(queue, message_id, receive_count, cause, "message given up"),
         Outcome::Failed(cause) => tracing::error!(queue, message_id, receive_count, cause, "message failed"),
-        Outcome::NotBegun => {
+        Outcome::Deferred => {
             tracing::warn!(queue, message_id, receive_count, "message not begun: the time is nearly up");
         }
     }

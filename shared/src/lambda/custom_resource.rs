@@ -12,7 +12,7 @@ use super::TaskError;
 use crate::{boxed, http_client};
 
 /// How long CloudFormation may take to take the reply.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What invokes a function at deployment: CloudFormation, or a person who sends anything else.
 #[derive(Deserialize)]
@@ -57,6 +57,6 @@ impl Deployment {
             "RequestId": request.request_id,
             "LogicalResourceId": request.logical_resource_id,
         });
-        Ok(http_client::put(&request.response_url, body.to_string(), PATIENCE).await?)
+        Ok(http_client::put(&request.response_url, body.to_string(), REPLY_TIMEOUT).await?)
     }
 }

@@ -2,67 +2,66 @@
 
 use std::future::Future;
 
-use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use aws_lambda_events::http::{HeaderValue, header};
+use lambda_http::{
+    Body, Response,
+    http::{HeaderValue, header},
+};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{Call, Reply, Request, Serve, contained, continue_trace, reply};
+use super::{
+    HttpEndpoint, HttpResponse, Invocation, Reply, Request, Serve, continue_trace,
+    event::{self, HttpRequest},
+    reply, run_bounded,
+};
 use crate::{
     ambient::Ambient,
-    auth::Caller,
-    contract::{Endpoint, Function, IfNoneMatch, Precondition},
+    contract::{Function, IfNoneMatch, Precondition},
     error::{ApiError, Problem},
-    store::Counted,
+    store::RateLimitStatus,
     telemetry::Trace,
 };
 
-/// The kind of a function that answers HTTP requests from API Gateway (HTTP API, payload 2.0).
+/// The kind of a function that answers HTTP requests, whichever gateway, load balancer or function URL sends them.
+///
+/// Its caller is the one that the gateway's authorizer names. A load balancer and a function URL have no authorizer, so
+/// that an endpoint that is not public answers 401 there.
 pub struct Http;
 
 impl<E, H, O, R> Serve<E, H, O> for Http
 where
-    E: Endpoint<Kind = Self>,
+    E: HttpEndpoint<Kind = Self>,
     H: Fn(E::Needs, Request<E>) -> O + Send + Sync,
     O: Future<Output = Result<R, ApiError>> + Send,
     R: Into<Reply<E::Reply>> + Send,
 {
-    type Output = ApiGatewayV2httpResponse;
+    type Output = HttpResponse;
 
-    async fn serve(call: Call<E>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
-        let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
-        let request_id = request_id(&event);
+        let event = event::read(call.event.get());
+        let request_id = event.as_ref().map(event::request_id).unwrap_or_default().to_owned();
+        let form = HttpResponse::form(event.as_ref().ok());
         let span = span::<E>();
         let result = match event {
             Ok(event) => answer(call, &event, handler, &span).instrument(span.clone()).await,
-            Err(error) => Err(no_event(&error)),
+            Err(error) => Err(error),
         };
         let (mut response, error) = match result {
             Ok(response) => (response, None),
             Err(error) => (reply::problem(&error, &request_id), Some(error)),
         };
         if let Ok(value) = HeaderValue::try_from(&request_id) {
-            response.headers.insert("x-request-id", value);
+            response.headers_mut().insert("x-request-id", value);
         }
-        span.in_scope(|| log::<E>(&request_id, response.status_code, error.as_ref(), started, None));
-        Ok(response)
+        span.in_scope(|| log::<E>(&request_id, response.status().as_u16().into(), error.as_ref(), started, None));
+        Ok(form(response))
     }
 }
 
-/// What the gateway calls the request.
-pub(super) fn request_id<E>(event: &Result<ApiGatewayV2httpRequest, E>) -> String {
-    event.as_ref().ok().and_then(|event| event.request_context.request_id.clone()).unwrap_or_default()
-}
-
-/// Not from API Gateway: somebody invokes the function itself.
-pub(super) fn no_event(error: &serde_json::Error) -> ApiError {
-    ApiError::new(Problem::MalformedRequest, format!("Not an HTTP API event: {error}"))
-}
-
 /// A request, as OpenTelemetry names it: <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>.
-pub(super) fn span<E: Endpoint>() -> Span {
+pub(super) fn span<E: HttpEndpoint>() -> Span {
     tracing::info_span!(
         "request",
         otel.name = E::ROUTE_KEY,
@@ -75,66 +74,70 @@ pub(super) fn span<E: Endpoint>() -> Span {
 }
 
 /// The trace that the request belongs to; this invocation's log lines name it, and the span continues it.
-pub(super) fn trace(event: &ApiGatewayV2httpRequest, ambient: &Ambient, span: &Span) -> Trace {
-    let header = |name: &str| event.headers.get(name).and_then(|value| value.to_str().ok());
+pub(super) fn trace(event: &HttpRequest, ambient: &Ambient, span: &Span) -> Trace {
+    let header = |name| event::header(event, name);
     continue_trace(Trace::of(header("traceparent"), header("x-amzn-trace-id"), ambient), span)
 }
 
 async fn answer<E, H, O, R>(
-    call: Call<E>,
-    event: &ApiGatewayV2httpRequest,
+    call: Invocation<E>,
+    event: &HttpRequest,
     handler: H,
     span: &Span,
-) -> Result<ApiGatewayV2httpResponse, ApiError>
+) -> Result<Response<Body>, ApiError>
 where
-    E: Endpoint + Function,
+    E: HttpEndpoint + Function,
     H: Fn(E::Needs, Request<E>) -> O,
     O: Future<Output = Result<R, ApiError>>,
     R: Into<Reply<E::Reply>>,
 {
     let trace = trace(event, &call.ambient, span);
-    let caller = event.request_context.authorizer.as_ref().and_then(Caller::from_authorizer);
-    let request = Request::<E>::read(event, caller, call.ambient, trace)?;
-    let counted = count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
-    let result = contained(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
-    let result =
-        result.flatten().and_then(|reply| Ok(unless_known::<E>(event, reply.into().into_response(E::STATUS)?)));
+    let path_parameters = event::path_parameters::<E>(event)?;
+    let request =
+        Request::<E>::read(event, &path_parameters, event::caller(event), call.ambient, trace, call.after_reply)?;
+    let (account, now) = (E::account(&request), request.ambient.now());
+    let counted = count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
+    let result = run_bounded(handler(call.needs, request), call.time_left).await.map_err(ApiError::from);
+    let result = result
+        .flatten()
+        .and_then(|reply| Ok(not_modified_if_matched::<E>(event, reply.into().into_response(E::STATUS)?)));
     match (result, counted) {
         (Ok(mut response), Some(counted)) => {
             for (name, value) in counted.headers() {
-                response.headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
+                response.headers_mut().insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
             }
             Ok(response)
         }
         // The account's limit, which is over, says more than the address's.
-        (Err(error), Some(counted)) if error.problem() != Problem::TooManyRequests => Err(counted.told_by(error)),
+        (Err(error), Some(counted)) if error.problem() != Problem::TooManyRequests => Err(counted.with_headers(error)),
         (result, _) => result,
     }
 }
 
 /// The reply, or a 304 where the client has it already and the endpoint looks at that.
-fn unless_known<E: Endpoint>(
-    event: &ApiGatewayV2httpRequest,
-    response: ApiGatewayV2httpResponse,
-) -> ApiGatewayV2httpResponse {
-    let known = E::Precondition::IS_ABOUT_READING.then(|| event.headers.get(header::IF_NONE_MATCH)).flatten();
-    let tag = response.headers.get(header::ETAG);
+fn not_modified_if_matched<E: HttpEndpoint>(event: &HttpRequest, response: Response<Body>) -> Response<Body> {
+    let known = E::Precondition::IS_ABOUT_READING.then(|| event.headers().get(header::IF_NONE_MATCH)).flatten();
+    let tag = response.headers().get(header::ETAG);
     match (known.and_then(|known| known.to_str().ok()), tag.and_then(|tag| tag.to_str().ok())) {
         (Some(known), Some(tag)) if IfNoneMatch::names(known, tag) => reply::not_modified(response),
         _ => response,
     }
 }
 
-/// Counts the request against what its address may do, where the endpoint has a limit.
-pub(super) async fn count<E: Endpoint>(
+/// Counts the request against what its address and its account may do, where the endpoint has a limit. Returns
+/// where it stands by its address.
+pub(super) async fn count<E: HttpEndpoint>(
     needs: &E::Needs,
     network: &str,
+    account: Option<&str>,
     now: OffsetDateTime,
-) -> Result<Option<Counted>, ApiError> {
-    match (E::limiter(needs), E::LIMIT) {
-        (Some(limiter), Some(limit)) => limiter.count_address(limit, network, now).await.map(Some),
-        _ => Ok(None),
+) -> Result<Option<RateLimitStatus>, ApiError> {
+    let (Some(limiter), Some(limit)) = (E::limiter(needs), E::LIMIT) else { return Ok(None) };
+    let by_address = limiter.count_address(limit, network, now).await?;
+    if let Some(account) = account {
+        limiter.count_account(limit, account, now).await?;
     }
+    Ok(Some(by_address))
 }
 
 /// How much of a streamed reply was sent.
@@ -144,11 +147,11 @@ pub(super) struct Sent {
     /// As they went out, compressed or not.
     pub bytes: u64,
     /// Whether that was all. If not, and for no problem of ours, the client hung up or did not read on.
-    pub is_whole: bool,
+    pub is_complete: bool,
 }
 
 /// The one line of a request, and the end of its span.
-pub(super) fn log<E: Endpoint>(
+pub(super) fn log<E: HttpEndpoint>(
     request_id: &str,
     status: i64,
     error: Option<&ApiError>,
@@ -160,7 +163,7 @@ pub(super) fn log<E: Endpoint>(
     let problem = error.map(|error| error.problem().urn());
     let cause = error.and_then(ApiError::cause);
     let (items, bytes) = (sent.map(|sent| sent.items), sent.map(|sent| sent.bytes));
-    let whole = sent.map(|sent| sent.is_whole);
+    let whole = sent.map(|sent| sent.is_complete);
     Span::current().record("http.response.status_code", status).record("error.type", problem);
     if error.map_or(status, |error| error.problem().status().into()) >= 500 {
         tracing::error!(route, status, latency_ms, request_id, problem, cause, items, bytes, whole, "request");
@@ -205,14 +208,15 @@ mod tests {
             "requestContext": { "http": { "method": "GET", "path": "/test" }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = crate::contract::Opener::system();
-        let call = Call::<TestEndpoint> {
-            needs: crate::contract::Needs::open(&opener).unwrap(),
-            trace: Trace::of(None, None, &opener.ambient),
-            ambient: opener.ambient,
-            aws: opener.aws,
+        let context = crate::contract::ResourceContext::system();
+        let call = Invocation::<TestEndpoint> {
+            needs: crate::contract::Needs::open(&context).unwrap(),
+            trace: Trace::of(None, None, &context.ambient),
+            ambient: context.ambient,
+            aws: context.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
             time_left: Duration::from_millis(50),
+            after_reply: crate::lambda::AfterReply::default(),
         };
         let response = <Http as Serve<TestEndpoint, _, _>>::serve(call, handler).await.unwrap();
         serde_json::to_value(response).unwrap()

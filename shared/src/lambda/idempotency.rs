@@ -1,134 +1,61 @@
-//! The `Idempotency-Key` header (IETF draft-ietf-httpapi-idempotency-key-header), and requests that happen once.
-
-use std::{borrow::Cow, collections::HashMap, future::Future};
-
-use ring::digest;
+//! Requests that happen once: the idempotency key and the work share one transaction.
 
 use super::{Reply, Request};
 use crate::{
-    auth::Caller,
     contract::{AccessRule, Endpoint, Keyed},
     error::{ApiError, Problem},
+    identity::Caller,
+    messaging::OutboxMessage,
     store::{
         Mysql,
-        idempotency::{self, Claim, Outcome},
+        mysql::{
+            KeyedWork, LOCK_WAIT_TIMEOUT,
+            idempotency_keys::{self, Begun},
+        },
     },
 };
 
-const MAX_LENGTH: usize = 255;
-
-/// A client's name for one request, with a hash of what was requested.
-#[derive(Clone, Debug)]
-pub struct IdempotencyKey {
-    key: String,
-    payload_hash: Vec<u8>,
-}
-
-impl IdempotencyKey {
-    /// Takes the header's value and what was requested.
-    ///
-    /// # Errors
-    /// When there is no header, or it is not 1 to 255 visible ASCII characters.
-    pub fn new(header: Option<&str>, payload: &[u8]) -> Result<Self, ApiError> {
-        let key = header.ok_or(Problem::MissingIdempotencyKey)?;
-        if key.is_empty() || key.len() > MAX_LENGTH || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let detail = "The Idempotency-Key header takes 1 to 255 visible ASCII characters";
-            return Err(ApiError::new(Problem::MalformedRequest, detail));
-        }
-        let payload_hash = digest::digest(&digest::SHA256, payload).as_ref().to_vec();
-        Ok(Self { key: key.to_owned(), payload_hash })
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.key
-    }
-
-    /// SHA-256 of what was requested.
-    #[must_use]
-    pub fn payload_hash(&self) -> &[u8] {
-        &self.payload_hash
-    }
-}
-
-/// What was requested of an endpoint: the body, and what the path names. Each part of the path says how long it is, so that no two
-/// requests look the same.
-pub(super) fn payload<'a>(path: &HashMap<String, String>, body: &'a [u8]) -> Cow<'a, [u8]> {
-    if path.is_empty() {
-        return Cow::Borrowed(body);
-    }
-    let mut parameters: Vec<_> = path.iter().collect();
-    parameters.sort_unstable();
-    let mut payload = Vec::with_capacity(body.len() + 64);
-    for (name, value) in parameters {
-        payload.extend(format!("{}:{name}={}:{value}\n", name.len(), value.len()).bytes());
-    }
-    payload.extend(body);
-    Cow::Owned(payload)
+/// A request with an idempotency key.
+pub enum Once<T> {
+    /// The first with this key: here is the transaction for its work.
+    First(KeyedWork),
+    /// A repetition of one that is done: here is the reply to that.
+    Repeated(Reply<T>),
 }
 
 impl<E> Request<E>
 where
     E: Endpoint<Idempotency = Keyed, Access: AccessRule<Caller = Caller>>,
 {
-    /// Answers a request that is sent twice with the reply to the first: `work` runs for one of them, and gets a claim with which
-    /// its transaction keeps the reply. Work that comes to nothing frees the key.
+    /// Begins the work of this request, or finds the reply to the one that it repeats. A repetition waits for the first request.
     ///
     /// # Errors
-    /// Those of `work`; [`Problem::RequestInProgress`] while another one is at it, [`Problem::IdempotencyKeyReused`] for another
-    /// request with this key; when the store does not answer.
-    pub async fn once<F>(&self, mysql: &Mysql, work: impl FnOnce(Claim) -> F) -> Result<Reply<E::Reply>, ApiError>
-    where
-        F: Future<Output = Result<String, ApiError>>,
-    {
-        let (user_id, key) = (self.caller.user_id, &self.idempotency_key);
-        let claim = match idempotency::claim(mysql, &self.ambient, E::NAME, user_id, key).await? {
-            Outcome::Claimed(claim) => claim,
-            Outcome::Completed { status, body } => {
-                return Ok(Reply::json(body).status(status).header("idempotent-replayed", "true"));
+    /// [`Problem::RequestInProgress`] where the first one is still at work after [`LOCK_WAIT_TIMEOUT`],
+    /// [`Problem::IdempotencyKeyReused`] for another request with this key; when the store does not answer.
+    pub async fn begin(&self, mysql: &Mysql) -> Result<Once<E::Reply>, ApiError> {
+        let (user_id, key, now) = (self.caller.user_id, &self.idempotency_key, self.ambient.now());
+        match idempotency_keys::begin(mysql, E::NAME, user_id, key, now).await? {
+            Begun::First(work) => Ok(Once::First(work)),
+            Begun::Completed { status, body } => {
+                Ok(Once::Repeated(Reply::json(body).status(status).header("idempotent-replayed", "true")))
             }
-            Outcome::InProgress => return Err(Problem::RequestInProgress.into()),
-            Outcome::Reused => return Err(Problem::IdempotencyKeyReused.into()),
-        };
-        let result = work(claim.clone()).await;
-        if result.is_err() {
-            // A key that stays claimed is free again when its lease ends.
-            if let Err(error) = claim.release(mysql).await {
-                tracing::warn!(%error, "the idempotency key is not free yet");
-            }
+            Begun::InProgress => Err(ApiError::from(Problem::RequestInProgress).after(LOCK_WAIT_TIMEOUT)),
+            Begun::Reused => Err(Problem::IdempotencyKeyReused.into()),
         }
-        result.map(Reply::json)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_visible_ascii_of_bounded_length() {
-        for good in ["a", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", &"k".repeat(255)] {
-            assert!(IdempotencyKey::new(Some(good), b"{}").is_ok(), "{good}");
-        }
-        for bad in ["", " ", "a b", "ä", "a\n", &"k".repeat(256)] {
-            let error = IdempotencyKey::new(Some(bad), b"{}").unwrap_err();
-            assert_eq!(error.problem(), Problem::MalformedRequest, "{bad:?}");
-        }
-        assert_eq!(IdempotencyKey::new(None, b"{}").unwrap_err().problem(), Problem::MissingIdempotencyKey);
     }
 
-    #[test]
-    fn the_same_body_for_another_path_is_another_request() {
-        let path = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let payloads = [
-            payload(&path(&[]), b"{}"),
-            payload(&path(&[("id", "1")]), b"{}"),
-            payload(&path(&[("id", "2")]), b"{}"),
-            payload(&path(&[("id", "1"), ("line", "2")]), b"{}"),
-            payload(&path(&[("id", "1\n4:line=1:2")]), b"{}"),
-        ];
-        let different: std::collections::HashSet<_> = payloads.iter().collect();
-        assert_eq!(different.len(), payloads.len());
-        assert_eq!(*payloads[0], b"{}"[..]);
+    /// Commits the work with this reply, which is kept for repetitions, and with the messages that must follow.
+    ///
+    /// # Errors
+    /// When the reply cannot be written as JSON, or the store does not answer.
+    pub async fn commit(
+        &self,
+        work: KeyedWork,
+        reply: &E::Reply,
+        messages: &[OutboxMessage],
+    ) -> Result<Reply<E::Reply>, ApiError> {
+        let json = serde_json::to_string(reply).map_err(ApiError::internal)?;
+        work.commit(E::STATUS, &json, messages).await?;
+        Ok(Reply::json(json))
     }
 }

@@ -3,9 +3,13 @@
 //! [`run`] opens what the declaration needs, then serves events until the environment ends. What an event is, and what a handler
 //! gets of it, depends on the declaration's kind: [`Http`], [`Consumer`], [`Task`] or [`Authorizer`]; [`Streaming`] is [`Http`] without a gateway.
 
+mod after_reply;
 mod authorizer;
+mod caller_context;
 mod consumer;
 mod custom_resource;
+mod endpoint;
+mod event;
 mod http;
 mod idempotency;
 mod negotiation;
@@ -37,31 +41,34 @@ use serde_json::value::RawValue;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-pub use self::request::read_json;
 pub use self::{
+    after_reply::AfterReply,
     authorizer::{Authorizer, Bearer, Decision},
-    consumer::{Consumer, ConsumerContract, Delivery, Failure},
+    caller_context::CallerContext,
+    consumer::{Consumer, ConsumerContract, Delivery},
     custom_resource::Deployment,
+    endpoint::HttpEndpoint,
+    event::HttpResponse,
     http::Http,
-    idempotency::IdempotencyKey,
+    idempotency::Once,
     reply::Reply,
-    request::{Client, FromBody, Request},
+    request::Request,
     stream::{Content, Output, Stopped, Streaming},
     task::{Task, TaskContract, TaskError, TaskRun},
 };
 use crate::{
     ambient::Ambient,
     aws::Aws,
-    contract::{Function, Needs, Opener},
+    contract::{Function, Needs, ResourceContext},
     environment::{self, ConfigError},
     error::ApiError,
-    telemetry::{self, INVOCATION, Invocation, JsonLines, Trace, Traces},
+    telemetry::{self, JsonLines, LOG_CONTEXT, LogContext, Trace, Traces},
 };
 
 /// How long connecting may take while the environment starts. What is not there by then is tried again by the first request.
-const WARM_UP: Duration = Duration::from_secs(2);
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is kept of the time limit for answering that the time is up.
-const GRACE: Duration = Duration::from_millis(250);
+const REPLY_RESERVE: Duration = Duration::from_millis(250);
 
 /// Serves a kind of function: `F` is the declaration, `H` the handler, `O` what the handler's future is.
 pub trait Serve<F: Function, H, O> {
@@ -72,11 +79,11 @@ pub trait Serve<F: Function, H, O> {
     const IS_TRACED: bool = true;
 
     /// Answers one event.
-    fn serve(call: Call<F>, handler: H) -> impl Future<Output = Result<Self::Output, String>> + Send;
+    fn serve(call: Invocation<F>, handler: H) -> impl Future<Output = Result<Self::Output, String>> + Send;
 }
 
 /// One invocation.
-pub struct Call<F: Function> {
+pub struct Invocation<F: Function> {
     pub needs: F::Needs,
     pub ambient: Ambient,
     pub aws: Aws,
@@ -86,6 +93,7 @@ pub struct Call<F: Function> {
     pub event: Box<RawValue>,
     /// How long answering may take.
     pub time_left: Duration,
+    pub after_reply: AfterReply,
 }
 
 /// Turns a handler into the binary of a function.
@@ -176,34 +184,35 @@ where
     O: 'static,
     V: Serialize + Send + 'static,
 {
-    let opener = Opener::new(aws, ambient.clone());
-    let needs = F::Needs::open(&opener)?;
-    if tokio::time::timeout(WARM_UP, needs.warm()).await.is_err() {
+    let context = ResourceContext::new(aws, ambient.clone());
+    let needs = F::Needs::open(&context)?;
+    if tokio::time::timeout(WARM_UP_TIMEOUT, needs.warm()).await.is_err() {
         tracing::warn!("not everything that is needed answers yet");
     }
     let runtime = Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
-        let (ambient, aws) = (opener.ambient.clone(), opener.aws.clone());
+        let (ambient, aws) = (context.ambient.clone(), context.aws.clone());
         invoke::<F, H, O>(needs.clone(), ambient, aws, event, handler.clone())
     }));
     // Boxed, since otherwise a function that is not traced would link what continues the other way.
     let serving: LocalBoxFuture<'_, Result<(), lambda_runtime::Error>> = if <F::Kind as Serve<F, H, O>>::IS_TRACED {
-        let told = move |inner| Told { inner, traces: traces.clone(), ambient: ambient.clone() };
-        Box::pin(runtime.layer(layer_fn(told)).run_concurrent())
+        let layer = move |inner| FlushTraces { inner, traces: traces.clone(), ambient: ambient.clone() };
+        Box::pin(runtime.layer(layer_fn(layer)).run_concurrent())
     } else {
         Box::pin(runtime.run_concurrent())
     };
     serving.await
 }
 
-/// The runtime, which after each reply has the spans of it sent. The reply is with its client by then.
+/// The runtime, which after each reply does what the invocation has left to do ([`AfterReply`]), and then flushes its spans. The reply is
+/// with its client by then.
 #[derive(Clone)]
-struct Told<S> {
+struct FlushTraces<S> {
     inner: S,
     traces: Option<Traces>,
     ambient: Ambient,
 }
 
-impl<S> Service<LambdaInvocation> for Told<S>
+impl<S> Service<LambdaInvocation> for FlushTraces<S>
 where
     S: Service<LambdaInvocation, Response = (), Error = lambda_runtime::Error, Future: Send + 'static>,
 {
@@ -219,7 +228,8 @@ where
         let (traces, ambient, deadline) = (self.traces.clone(), self.ambient.clone(), invocation.context.deadline);
         let replying = self.inner.call(invocation);
         Box::pin(async move {
-            let result = replying.await;
+            let time_left = || until(deadline, &ambient).saturating_sub(REPLY_RESERVE);
+            let result = AfterReply::scope(replying, time_left, &ambient).await;
             if let Some(traces) = traces {
                 traces.send(until(deadline, &ambient)).await;
             }
@@ -240,15 +250,16 @@ where
 {
     let LambdaEvent { payload, context } = event;
     let trace = Trace::of(None, context.xray_trace_id.as_deref(), &ambient);
-    let time_left = until(context.deadline, &ambient).saturating_sub(GRACE);
+    let time_left = until(context.deadline, &ambient).saturating_sub(REPLY_RESERVE);
     let invocation = RefCell::new(invocation(context, &trace));
-    let call = Call { needs, ambient, aws, trace, event: payload, time_left };
-    INVOCATION.scope(invocation, F::Kind::serve(call, handler)).await.map_err(Into::into)
+    let after_reply = AfterReply::current();
+    let call = Invocation { needs, ambient, aws, trace, event: payload, time_left, after_reply };
+    LOG_CONTEXT.scope(invocation, F::Kind::serve(call, handler)).await.map_err(Into::into)
 }
 
-fn invocation(context: Context, trace: &Trace) -> Invocation {
+fn invocation(context: Context, trace: &Trace) -> LogContext {
     static WARM: AtomicBool = AtomicBool::new(false);
-    Invocation {
+    LogContext {
         cold_start: !WARM.swap(true, Ordering::Relaxed),
         function_request_id: context.request_id,
         xray_trace_id: context.xray_trace_id,
@@ -265,7 +276,7 @@ fn until(deadline: u64, ambient: &Ambient) -> Duration {
 /// Has the span continue the trace, and the rest of this invocation's log lines name it. Where the trace is then.
 pub(crate) fn continue_trace(trace: Trace, span: &Span) -> Trace {
     let trace = trace.continued_by(span);
-    let _ = INVOCATION.try_with(|invocation| {
+    let _ = LOG_CONTEXT.try_with(|invocation| {
         let mut invocation = invocation.borrow_mut();
         trace.trace_id().clone_into(&mut invocation.trace_id);
         span.set_attribute("faas.coldstart", invocation.cold_start);
@@ -276,27 +287,27 @@ pub(crate) fn continue_trace(trace: Trace, span: &Span) -> Trace {
 
 /// How a handler ended that did not return.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub(crate) enum HandlerAborted {
     #[error("the handler panicked")]
     Panicked,
     #[error("the time was up")]
     TimedOut,
 }
 
-impl From<Ended> for ApiError {
-    fn from(ended: Ended) -> Self {
+impl From<HandlerAborted> for ApiError {
+    fn from(ended: HandlerAborted) -> Self {
         match ended {
-            Ended::Panicked => Self::internal(ended),
-            Ended::TimedOut => Self::unavailable(ended),
+            HandlerAborted::Panicked => Self::internal(ended),
+            HandlerAborted::TimedOut => Self::unavailable(ended),
         }
     }
 }
 
 /// Runs a handler; a panic or a passed time limit ends only it.
-pub(crate) async fn contained<T>(work: impl Future<Output = T>, time_left: Duration) -> Result<T, Ended> {
+pub(crate) async fn run_bounded<T>(work: impl Future<Output = T>, time_left: Duration) -> Result<T, HandlerAborted> {
     match tokio::time::timeout(time_left, AssertUnwindSafe(work).catch_unwind()).await {
         Ok(Ok(result)) => Ok(result),
-        Ok(Err(_)) => Err(Ended::Panicked),
-        Err(_) => Err(Ended::TimedOut),
+        Ok(Err(_)) => Err(HandlerAborted::Panicked),
+        Err(_) => Err(HandlerAborted::TimedOut),
     }
 }

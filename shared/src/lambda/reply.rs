@@ -1,16 +1,12 @@
 //! What a handler answers.
 
-use aws_lambda_events::{
-    apigw::ApiGatewayV2httpResponse,
-    encodings::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+use lambda_http::{
+    Body, Response,
+    http::{HeaderName, HeaderValue, StatusCode, header},
 };
 use serde::Serialize;
 
-use crate::error::ApiError;
-
-const NO_CONTENT: u16 = 204;
-const NOT_MODIFIED: i64 = 304;
+use crate::{contract::entity_tag, error::ApiError};
 
 /// A successful reply: a value, or the JSON text of one, and headers. A plain value turns into one.
 pub struct Reply<T> {
@@ -31,6 +27,18 @@ impl<T> From<T> for Reply<T> {
 }
 
 impl<T: Serialize> Reply<T> {
+    /// A reply with the entity tag of this version.
+    #[must_use]
+    pub fn versioned(value: T, version: u64) -> Self {
+        Self::from(value).version(version)
+    }
+
+    /// Adds the entity tag of this version.
+    #[must_use]
+    pub fn version(self, version: u64) -> Self {
+        self.header("etag", entity_tag(version))
+    }
+
     /// A reply whose JSON text is there already: from the cache, or kept for a repeated request.
     #[must_use]
     pub fn json(text: String) -> Self {
@@ -60,53 +68,50 @@ impl<T: Serialize> Reply<T> {
         self
     }
 
-    pub(super) fn into_response(self, status: u16) -> Result<ApiGatewayV2httpResponse, ApiError> {
+    pub(super) fn into_response(self, status: u16) -> Result<Response<Body>, ApiError> {
         let status = self.status.unwrap_or(status);
         let text = match self.content {
             Content::Value(value) => serde_json::to_string(&value).map_err(ApiError::internal)?,
             Content::Json(text) => text,
         };
         let mut response = response(status, "application/json", text);
-        if status == NO_CONTENT {
-            response.headers.clear();
-            response.body = None;
+        if response.status() == StatusCode::NO_CONTENT {
+            response.headers_mut().clear();
+            *response.body_mut() = Body::Empty;
         }
         for (name, value) in self.headers {
-            response.headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
+            response.headers_mut().insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
         }
         Ok(response)
     }
 }
 
 /// The reply without what the client has already.
-pub(super) fn not_modified(mut response: ApiGatewayV2httpResponse) -> ApiGatewayV2httpResponse {
-    response.status_code = NOT_MODIFIED;
-    response.headers.remove(header::CONTENT_TYPE);
-    response.body = None;
+pub(super) fn not_modified(mut response: Response<Body>) -> Response<Body> {
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    *response.body_mut() = Body::Empty;
     response
 }
 
 /// The reply to a request that failed.
-pub(super) fn problem(error: &ApiError, request_id: &str) -> ApiGatewayV2httpResponse {
+pub(super) fn problem(error: &ApiError, request_id: &str) -> Response<Body> {
     let text = serde_json::to_string(&error.document(request_id)).unwrap_or_default();
     let mut response = response(error.problem().status(), "application/problem+json", text);
     if let Some(wait) = error.retry_after() {
-        response.headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
     }
     for (name, value) in error.headers() {
         if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers.insert(HeaderName::from_static(name), value);
+            response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
     response
 }
 
-fn response(status: u16, media_type: &'static str, text: String) -> ApiGatewayV2httpResponse {
-    let mut response = ApiGatewayV2httpResponse::default();
-    response.status_code = status.into();
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response.headers = headers;
-    response.body = Some(Body::Text(text));
+fn response(status: u16, media_type: &'static str, text: String) -> Response<Body> {
+    let mut response = Response::new(Body::Text(text));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }

@@ -11,11 +11,8 @@ use std::{
     time::Duration,
 };
 
-use aws_lambda_events::{
-    apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-};
 use flate2::{Compression, write::GzEncoder};
+use lambda_http::http::{HeaderMap, HeaderValue, StatusCode, header};
 use lambda_runtime::{
     MetadataPrelude, StreamResponse,
     streaming::{Body, Sender, channel},
@@ -24,24 +21,27 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{Instrument, Span};
 
 use super::{
-    Call, Request, Serve, contained,
+    HttpEndpoint, Invocation, Request, Serve,
+    event::{self, HttpRequest},
     http::{self, Sent},
     negotiation, reply,
+    request::with_challenge,
+    run_bounded,
 };
 use crate::{
     auth,
-    contract::{AccessRule, Endpoint, NoPath},
-    error::{ApiError, Problem},
-    store::{Counted, StoreError},
-    telemetry::INVOCATION,
+    contract::{AccessRule, NoPath},
+    error::ApiError,
+    store::{RateLimitStatus, StoreError},
+    telemetry::LOG_CONTEXT,
 };
 
 /// So many bytes are sent at once.
-const CHUNK: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// What was written is sent after this time, however little it is.
-const PATIENCE: Duration = Duration::from_millis(50);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a client that does not keep up may take for the end of a reply that was stopped.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+const TRAILER_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The kind of a function that streams its replies to HTTP requests from a function URL (payload 2.0).
 pub struct Streaming;
@@ -55,7 +55,7 @@ pub trait Content: Send + 'static {
     fn write(&mut self, output: &mut Output) -> impl Future<Output = Result<(), Stopped>> + Send;
 
     /// What to write instead of the rest.
-    fn broken_off(&self, error: &ApiError, request_id: &str) -> Vec<u8>;
+    fn error_trailer(&self, error: &ApiError, request_id: &str) -> Vec<u8>;
 
     /// How many items it has written, for the log.
     fn items(&self) -> u64;
@@ -101,7 +101,7 @@ enum Pending {
 impl Output {
     fn new(is_compressed: bool) -> (Self, Body) {
         let (sender, body) = channel();
-        let pending = Vec::with_capacity(CHUNK);
+        let pending = Vec::with_capacity(CHUNK_BYTES);
         let pending = if is_compressed {
             Pending::Gzip(GzEncoder::new(pending, Compression::fast()))
         } else {
@@ -116,8 +116,8 @@ impl Output {
     /// # Errors
     /// [`Stopped::HungUp`] when nobody reads it any more.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Stopped> {
-        let is_due = || self.flushed_at.is_none_or(|at| at.elapsed() >= PATIENCE);
-        if self.is_pending && (self.pending.size() >= CHUNK || is_due()) {
+        let is_due = || self.flushed_at.is_none_or(|at| at.elapsed() >= FLUSH_INTERVAL);
+        if self.is_pending && (self.pending.size() >= CHUNK_BYTES || is_due()) {
             self.flush().await?;
         }
         self.is_pending |= !bytes.is_empty();
@@ -189,7 +189,7 @@ impl Pending {
                 encoder.get_mut()
             }
         };
-        Ok(mem::replace(pending, Vec::with_capacity(CHUNK)))
+        Ok(mem::replace(pending, Vec::with_capacity(CHUNK_BYTES)))
     }
 
     /// Everything, with what ends it.
@@ -203,25 +203,25 @@ impl Pending {
 
 impl<E, H, O, C> Serve<E, H, O> for Streaming
 where
-    E: Endpoint<Kind = Self, Path = NoPath>,
+    E: HttpEndpoint<Kind = Self, Path = NoPath>,
     H: Fn(E::Needs, Request<E>) -> O + Send + Sync,
     O: Future<Output = Result<C, ApiError>> + Send,
     C: Content,
 {
     type Output = StreamResponse<Body>;
 
-    async fn serve(call: Call<E>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<E>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let ends = started + call.time_left;
-        let event = serde_json::from_str::<ApiGatewayV2httpRequest>(call.event.get());
-        let request_id = http::request_id(&event);
+        let event = event::read(call.event.get());
+        let request_id = event.as_ref().map(event::request_id).unwrap_or_default().to_owned();
         let span = http::span::<E>();
         let result = match event {
             Ok(event) => begin(call, &event, handler, &span).instrument(span.clone()).await,
-            Err(error) => Err(http::no_event(&error)),
+            Err(error) => Err(error),
         };
         let mut response = match result {
-            Ok(Begun { content, headers, is_compressed }) => {
+            Ok(StreamStart { content, headers, is_compressed }) => {
                 let (output, body) = Output::new(is_compressed);
                 let work = write_all::<E, C>(content, output, request_id.clone(), started, ends);
                 // It ends with the reply, so nothing is left to do when the environment freezes.
@@ -229,10 +229,10 @@ where
                 respond(E::STATUS, headers, body)
             }
             Err(error) => {
-                let ApiGatewayV2httpResponse { headers, body, .. } = reply::problem(&error, &request_id);
+                let (parts, body) = reply::problem(&error, &request_id).into_parts();
                 let status = error.problem().status();
                 span.in_scope(|| http::log::<E>(&request_id, status.into(), Some(&error), started, None));
-                respond(status, headers, body.map(|body| body.to_vec()).unwrap_or_default().into())
+                respond(status, parts.headers, body.to_vec().into())
             }
         };
         if let Ok(value) = HeaderValue::try_from(&request_id) {
@@ -249,98 +249,81 @@ fn respond(status: u16, headers: HeaderMap, stream: Body) -> StreamResponse<Body
 }
 
 /// A reply that nothing keeps from being sent.
-struct Begun<C> {
+struct StreamStart<C> {
     content: C,
     headers: HeaderMap,
     is_compressed: bool,
 }
 
 async fn begin<E, H, O, C>(
-    call: Call<E>,
-    event: &ApiGatewayV2httpRequest,
+    call: Invocation<E>,
+    event: &HttpRequest,
     handler: H,
     span: &Span,
-) -> Result<Begun<C>, ApiError>
+) -> Result<StreamStart<C>, ApiError>
 where
-    E: Endpoint<Path = NoPath>,
+    E: HttpEndpoint<Path = NoPath>,
     H: Fn(E::Needs, Request<E>) -> O,
     O: Future<Output = Result<C, ApiError>>,
 {
     let trace = http::trace(event, &call.ambient, span);
-    check_address::<E>(event)?;
-    let caller = match E::callers(&call.needs) {
-        Some(callers) => Some(callers.admit(E::Access::ACCESS, token(event)).await.map_err(unadmitted)?),
+    let path_parameters = event::path_parameters::<E>(event)?;
+    let caller = match E::authenticator(&call.needs) {
+        Some(authenticator) => {
+            let result = authenticator.authenticate(E::Access::ACCESS, token(event)).await;
+            Some(result.map_err(|problem| with_challenge(problem.into()))?)
+        }
         None => None,
     };
-    let request = Request::<E>::read(event, caller, call.ambient, trace)?;
-    let counted = http::count::<E>(&call.needs, &request.client.network, request.ambient.now()).await?;
+    let request = Request::<E>::read(event, &path_parameters, caller, call.ambient, trace, call.after_reply)?;
+    let (account, now) = (E::account(&request), request.ambient.now());
+    let counted = http::count::<E>(&call.needs, &request.client.network, account.as_deref(), now).await?;
 
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(request.media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    for (name, value) in counted.iter().flat_map(Counted::headers) {
+    for (name, value) in counted.iter().flat_map(RateLimitStatus::headers) {
         headers.insert(name, HeaderValue::try_from(value).map_err(ApiError::internal)?);
     }
-    let is_compressed = negotiation::takes_gzip(text(event, header::ACCEPT_ENCODING));
+    let is_compressed = negotiation::takes_gzip(event::header(event, header::ACCEPT_ENCODING));
     if is_compressed {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    let content = contained(handler(call.needs, request), call.time_left).await??;
-    Ok(Begun { content, headers, is_compressed })
+    let content = run_bounded(handler(call.needs, request), call.time_left).await??;
+    Ok(StreamStart { content, headers, is_compressed })
 }
 
-/// A function URL takes whatever method and path.
-fn check_address<E: Endpoint>(event: &ApiGatewayV2httpRequest) -> Result<(), ApiError> {
-    if event.raw_path.as_deref() != Some(E::PATH) {
-        return Err(Problem::NotFound.into());
-    }
-    if event.request_context.http.method.as_str() != E::METHOD.as_str() {
-        return Err(ApiError::from(Problem::MethodNotAllowed).header("allow", E::METHOD.as_str()));
-    }
-    Ok(())
+fn token(event: &HttpRequest) -> Option<&str> {
+    auth::bearer(event::header(event, header::AUTHORIZATION)?)
 }
 
-fn token(event: &ApiGatewayV2httpRequest) -> Option<&str> {
-    auth::bearer(text(event, header::AUTHORIZATION)?)
-}
-
-fn text(event: &ApiGatewayV2httpRequest, name: HeaderName) -> Option<&str> {
-    event.headers.get(name)?.to_str().ok()
-}
-
-/// A 401 says how to do better (RFC 9110, 15.5.2).
-fn unadmitted(problem: Problem) -> ApiError {
-    let error = ApiError::from(problem);
-    if problem == Problem::Unauthenticated { error.header("www-authenticate", "Bearer") } else { error }
-}
-
-async fn write_all<E: Endpoint, C: Content>(
+async fn write_all<E: HttpEndpoint, C: Content>(
     mut content: C,
     mut output: Output,
     request_id: String,
     started: Instant,
     ends: Instant,
 ) {
-    let written = contained(content.write(&mut output), ends.saturating_duration_since(Instant::now())).await;
-    let (error, is_whole) = match written.map_err(ApiError::from).map_err(Stopped::Failed).flatten() {
+    let written = run_bounded(content.write(&mut output), ends.saturating_duration_since(Instant::now())).await;
+    let (error, is_complete) = match written.map_err(ApiError::from).map_err(Stopped::Failed).flatten() {
         Ok(()) => (None, matches!(timeout_at(ends, output.finish()).await, Ok(Ok(())))),
         Err(Stopped::HungUp) => (None, false),
         Err(Stopped::Failed(error)) => {
             // A client that does not take them knows from their absence.
-            let last_words = content.broken_off(&error, &request_id);
-            let _ = timeout(LAST_WORDS, output.finish_with(&last_words)).await;
+            let trailer = content.error_trailer(&error, &request_id);
+            let _ = timeout(TRAILER_TIMEOUT, output.finish_with(&trailer)).await;
             (Some(error), false)
         }
     };
     // Before the reply ends, since the environment may freeze then.
-    let sent = Sent { items: content.items(), bytes: output.bytes, is_whole };
+    let sent = Sent { items: content.items(), bytes: output.bytes, is_complete };
     http::log::<E>(&request_id, E::STATUS.into(), error.as_ref(), started, Some(sent));
 }
 
 /// The work, whose log lines say the same of themselves as the rest of the invocation's.
 fn in_this_invocation(work: impl Future<Output = ()>) -> impl Future<Output = ()> {
-    INVOCATION.scope(INVOCATION.try_with(Clone::clone).unwrap_or_default(), work)
+    LOG_CONTEXT.scope(LOG_CONTEXT.try_with(Clone::clone).unwrap_or_default(), work)
 }
 
 #[cfg(test)]
@@ -361,7 +344,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        contract::{Opener, Public},
+        contract::{Public, ResourceContext},
         endpoint,
         telemetry::Trace,
     };
@@ -414,7 +397,7 @@ mod tests {
             }
         }
 
-        fn broken_off(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
+        fn error_trailer(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
             format!("{} {request_id}\n", error.problem().urn()).into_bytes()
         }
 
@@ -423,20 +406,36 @@ mod tests {
         }
     }
 
+    /// Longer than any reply of these tests takes, however busy the machine is.
+    const AMPLE: Duration = Duration::from_mins(2);
+    /// The deadline of a reply that is to miss it.
+    const SOON: Duration = Duration::from_millis(200);
+
     async fn serve(content: &Counting, method: &str, path: &str, headers: Value) -> StreamResponse<Body> {
+        serve_within(AMPLE, content, method, path, headers).await
+    }
+
+    async fn serve_within(
+        time_left: Duration,
+        content: &Counting,
+        method: &str,
+        path: &str,
+        headers: Value,
+    ) -> StreamResponse<Body> {
         let event = json!({
             "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers": headers,
             "requestContext": { "http": { "method": method, "path": path }, "requestId": "r-1" },
             "isBase64Encoded": false,
         });
-        let opener = Opener::system();
-        let call = Call::<TestStream> {
-            needs: crate::contract::Needs::open(&opener).unwrap(),
-            trace: Trace::of(None, None, &opener.ambient),
-            ambient: opener.ambient,
-            aws: opener.aws,
+        let resources = ResourceContext::system();
+        let call = Invocation::<TestStream> {
+            needs: crate::contract::Needs::open(&resources).unwrap(),
+            trace: Trace::of(None, None, &resources.ambient),
+            ambient: resources.ambient,
+            aws: resources.aws,
             event: RawValue::from_string(event.to_string()).unwrap(),
-            time_left: Duration::from_millis(200),
+            time_left,
+            after_reply: crate::lambda::AfterReply::default(),
         };
         let handler = async |_, _: Request<TestStream>| Ok(content.clone());
         <Streaming as Serve<TestStream, _, _>>::serve(call, handler).await.unwrap()
@@ -482,7 +481,9 @@ mod tests {
     async fn what_goes_wrong_halfway_is_said_at_the_end_and_nothing_internal() {
         for (then, problem) in [(Then::Fail, "unavailable"), (Then::Panic, "internal"), (Then::Hang, "unavailable")] {
             for headers in [json!({}), json!({ "accept-encoding": "gzip" })] {
-                let response = serve(&Counting::to(10, then), "GET", "/test", headers.clone()).await;
+                let time_left = if matches!(then, Then::Hang) { SOON } else { AMPLE };
+                let content = Counting::to(10, then);
+                let response = serve_within(time_left, &content, "GET", "/test", headers.clone()).await;
                 let bytes = response.stream.collect().await.unwrap().to_bytes();
                 let mut text = String::new();
                 if headers["accept-encoding"] == "gzip" {
@@ -498,7 +499,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_is_not_written_for_and_misses_nothing() {
         let content = Counting::to(10_000_000, Then::End);
-        let response = get(&content).await;
+        let response = serve_within(SOON, &content, "GET", "/test", json!({})).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let written = content.items();
         assert!(written < 50_000, "{written} lines wait in memory");

@@ -6,11 +6,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::{Call, Serve, contained, continue_trace};
+use super::{Invocation, Serve, continue_trace, run_bounded};
 use crate::{ambient::Ambient, aws::Aws, contract::Function, error::chain};
 
 /// As many bytes of an output are logged.
-const LOGGED: usize = 500;
+const MAX_LOGGED_BYTES: usize = 500;
 
 /// The kind of a function that is invoked with an event of its own.
 pub struct Task;
@@ -73,21 +73,22 @@ where
 {
     type Output = T::Output;
 
-    async fn serve(call: Call<T>, handler: H) -> Result<Self::Output, String> {
+    async fn serve(call: Invocation<T>, handler: H) -> Result<Self::Output, String> {
         let started = Instant::now();
         let event =
             serde_json::from_str(call.event.get()).map_err(|error| format!("not this task's event: {error}"))?;
-        let Call { needs, ambient, aws, trace, time_left, .. } = call;
+        let Invocation { needs, ambient, aws, trace, time_left, .. } = call;
         let span = tracing::info_span!("task", otel.name = T::NAME);
         continue_trace(trace, &span);
         let run = handler(needs, TaskRun { event, ambient, aws, time_left });
-        let result = contained(run, time_left).instrument(span.clone()).await.unwrap_or_else(|ended| Err(ended.into()));
+        let result =
+            run_bounded(run, time_left).instrument(span.clone()).await.unwrap_or_else(|ended| Err(ended.into()));
         let latency_ms = started.elapsed().as_secs_f64() * 1e3;
         let _in_span = span.enter();
         match result {
             Ok(output) => {
                 let text = serde_json::to_string(&output).unwrap_or_default();
-                tracing::info!(latency_ms, output = &text[..text.floor_char_boundary(LOGGED)], "task");
+                tracing::info!(latency_ms, output = &text[..text.floor_char_boundary(MAX_LOGGED_BYTES)], "task");
                 Ok(output)
             }
             Err(TaskError(cause)) => {

@@ -1,4 +1,4 @@
-//! How every mail looks: one list of blocks, written as text and as HTML, so that both say the same.
+//! The layout of every mail: one list of blocks, rendered as text and as HTML, so that both say the same.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub struct Mail {
 /// A part of a mail's body.
 pub(super) enum Block {
     Paragraph(String),
-    /// What the reader is to type in somewhere.
+    /// A code for the reader to type in.
     Code {
         label: &'static str,
         code: String,
@@ -44,7 +44,7 @@ fn text(blocks: &[Block]) -> String {
     blocks.join("\n\n") + "\n"
 }
 
-/// Styles are on the elements and the layout is a table: what mail programs understand. Nothing is loaded from anywhere.
+/// Inline styles and a table layout, for mail clients. No remote content.
 fn html(subject: &str, blocks: &[Block]) -> String {
     let blocks: String = blocks.iter().map(block_html).collect();
     format!(
@@ -86,7 +86,7 @@ fn block_html(block: &Block) -> String {
     }
 }
 
-/// Text that HTML takes as text, in an attribute too.
+/// HTML-escaped text, safe in an attribute too.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {

@@ -12,11 +12,11 @@ use super::Mail;
 use crate::{
     aws::Aws,
     boxed,
-    contract::{Grant, Opener, Requirements, Resource, Target},
+    contract::{Grant, Requirements, Resource, ResourceContext, Target},
     email::EmailAddress,
     environment::{self, ConfigError},
     error::chain,
-    lambda::Failure,
+    messaging::Failure,
 };
 
 /// Sends mail.
@@ -27,10 +27,10 @@ pub struct Ses {
     sender: Arc<str>,
 }
 
-/// The mail was not taken.
+/// SES did not accept the mail.
 #[derive(Debug, thiserror::Error)]
 pub enum SesError {
-    /// It never will be.
+    /// Permanent: a retry would be refused too.
     #[error("SES refuses the mail: {0}")]
     Refused(String),
     #[error("SES did not take the mail: {0}")]
@@ -38,7 +38,7 @@ pub enum SesError {
 }
 
 impl SesError {
-    /// What it means for the message that asked for the mail.
+    /// The failure of the message that requested the mail.
     #[must_use]
     pub fn failure(&self) -> Failure {
         match self {
@@ -56,9 +56,9 @@ impl Resource for Ses {
         }]
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
         let sender = environment::required("SOUK_EMAIL_SENDER")?.into();
-        Ok(Self { aws: opener.aws.clone(), client: Arc::default(), sender })
+        Ok(Self { aws: context.aws.clone(), client: Arc::default(), sender })
     }
 }
 
@@ -84,7 +84,7 @@ impl Ses {
             .content(EmailContent::builder().simple(message).build())
             .send();
         send.await.map_err(|error| {
-            // The mail itself is not accepted, whoever sends it whenever.
+            // Permanent: SES rejects the mail itself.
             let is_refused = error
                 .as_service_error()
                 .is_some_and(|error| error.is_message_rejected() || error.is_bad_request_exception());

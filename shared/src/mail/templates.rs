@@ -1,4 +1,4 @@
-//! The words of every mail.
+//! The texts of every mail.
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::money::{Currency, Money};
 
 impl Content {
-    /// The mail in words; `code` is empty where it has none.
+    /// The rendered mail; `code` is empty for a mail without one.
     #[must_use]
     pub fn mail(&self, code: &str) -> Mail {
         let code = |label| Code { label, code: code.to_owned() };
@@ -64,10 +64,32 @@ impl Content {
                     ],
                 )
             }
+            Self::OrderCancelled { order_id, reason } => Mail::new(
+                format!("Your order {order_id} was cancelled"),
+                &[
+                    paragraph("We had to cancel your order."),
+                    Facts(
+                        [("Order", Some(order_id.to_string())), ("Reason", reason.clone())]
+                            .into_iter()
+                            .filter_map(|(label, fact)| Some((label, fact?)))
+                            .collect(),
+                    ),
+                ],
+            ),
+            Self::OrderReturned { order_id, refund, units } => {
+                let units = if *units == 1 { "1 unit".to_owned() } else { format!("{units} units") };
+                Mail::new(
+                    format!("Your return of order {order_id}"),
+                    &[
+                        paragraph(format!("We have received {units} of your order back.")),
+                        Facts(vec![("Order", order_id.to_string()), ("Refund", refund.to_string())]),
+                    ],
+                )
+            }
         }
     }
 
-    /// What the mail is called by who looks at its [`Self::samples`].
+    /// The mail's name among its [`Self::samples`].
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -77,6 +99,8 @@ impl Content {
             Self::ResetPassword => "reset-password",
             Self::PasswordChanged => "password-changed",
             Self::OrderPlaced { .. } => "order-placed",
+            Self::OrderCancelled { .. } => "order-cancelled",
+            Self::OrderReturned { .. } => "order-returned",
         }
     }
 
@@ -90,6 +114,8 @@ impl Content {
             Self::LoginCode { challenge_id: Uuid::nil() },
             Self::ResetPassword,
             Self::PasswordChanged,
+            Self::OrderCancelled { order_id: Uuid::nil(), reason: Some("Damaged in the warehouse".to_owned()) },
+            Self::OrderReturned { order_id: Uuid::nil(), refund: total, units: 2 },
             Self::OrderPlaced { order_id: Uuid::nil(), total, items: 3 },
         ]
     }

@@ -1,11 +1,11 @@
 //! Cache-aside: Redis, then the store, then Redis again.
 //!
-//! Every entry carries its row's version. A fill never replaces a newer entry; after a change was committed, the key is set to a
-//! tombstone with the new version, so that a fill with what was read before the change loses. Where Redis is out while
-//! something changes, an entry lives out its TTL at most.
+//! Every entry carries its row's version. A fill never replaces a newer entry. A committed change sets the key to a
+//! *tombstone* with the new version, so that a concurrent fill with the old row loses. If Redis is down during a
+//! change, the stale entry lives out its TTL at most.
 //!
-//! Of many who miss the same key at once, one asks the store; the others wait a little for what it finds, and then ask too. Nothing is
-//! wrong with two who ask: the versions decide what stays.
+//! *Single flight* against cache stampedes: of many concurrent misses of a key, one loads from the store; the others
+//! wait briefly for its result, then load too. Two loads do no harm: the versions decide which result stays.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -17,19 +17,19 @@ use super::{Redis, StoreError, redis::milliseconds};
 use crate::{ambient::Ambient, boxed, error::ApiError};
 
 const TTL: Duration = Duration::from_mins(1);
-/// Up to this much is added to a TTL, so that what was filled together does not expire together.
+/// Jitter: up to this much is added to a TTL, so that entries filled together do not expire together.
 const JITTER: Duration = Duration::from_secs(12);
 const ABSENT_TTL: Duration = Duration::from_secs(5);
-/// Longer than any function runs: a fill that raced a change finds its tombstone.
+/// Longer than any function runs, so that a fill that raced a change finds the tombstone.
 const TOMBSTONE_TTL: Duration = Duration::from_mins(1);
 
-/// How long one reader is believed to be asking the store.
-const LOADING_TTL: Duration = Duration::from_secs(2);
-/// The pauses of those who wait for it, in milliseconds: 155 together, more than reading a row takes.
-const PAUSES: [u64; 5] = [5, 10, 20, 40, 80];
+/// Lease of the load lock.
+const LOAD_LOCK_TTL: Duration = Duration::from_secs(2);
+/// Poll intervals of waiting readers, in milliseconds: 155 together, more than reading a row takes.
+const POLL_INTERVALS_MS: [u64; 5] = [5, 10, 20, 40, 80];
 
-/// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless what is there has a version above ARGV[1]. Whoever waits for KEYS[2] need
-/// not any more.
+/// Sets KEYS[1] to ARGV[2] for ARGV[3] milliseconds, unless the entry there has a version above ARGV[1]. Releases the
+/// load lock KEYS[2].
 const SET_UNLESS_NEWER: &str = "\
 redis.call('DEL', KEYS[2]) \
 local current = redis.call('GET', KEYS[1]) \
@@ -37,15 +37,16 @@ if current and tonumber(string.match(current, '^%a(%d+)') or 0) > tonumber(ARGV[
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
 return 1";
 
-/// What KEYS[1] has for a reader; nothing while somebody else is loading it; otherwise an empty text, and the caller is to load it within
-/// ARGV[1] milliseconds. In one step, or a reader between two of them would load what was filled meanwhile.
+/// The entry at KEYS[1], unless it is a tombstone; nothing while another reader holds the load lock KEYS[2]; otherwise
+/// an empty text, and the caller holds the lock for ARGV[1] milliseconds. Atomic, or a reader between the two steps
+/// would load an entry that was filled meanwhile.
 const GET_OR_CLAIM: &str = "\
 local current = redis.call('GET', KEYS[1]) \
 if current and string.sub(current, 1, 1) ~= 't' then return current end \
 if redis.call('SET', KEYS[2], '', 'NX', 'PX', ARGV[1]) then return '' end \
 return false";
 
-/// What is cached: named by its kind and its id.
+/// The key of an entry: its kind and its id.
 #[derive(Clone, Copy, Debug)]
 pub struct Key(&'static str, Uuid);
 
@@ -60,16 +61,23 @@ impl Key {
         Self("user", id)
     }
 
-    /// Something that only the lab reads.
+    /// An entry of the lab.
     #[must_use]
     pub const fn lab(id: Uuid) -> Self {
         Self("lab", id)
     }
 }
 
+/// Keys of products, with the versions that they have after a change.
+#[must_use]
+pub fn product_keys(versions: &[(Uuid, u64)]) -> Vec<(Key, u64)> {
+    versions.iter().map(|(id, version)| (Key::product(*id), *version)).collect()
+}
+
 impl Key {
-    /// Says that somebody is loading it. The braces keep both keys on one node of a cluster.
-    fn loading(self) -> String {
+    /// The lock of the one reader that loads the key (*single flight*). The braces keep both keys on one node of a
+    /// cluster.
+    fn load_lock(self) -> String {
         format!("{{{self}}}:loading")
     }
 }
@@ -80,16 +88,16 @@ impl fmt::Display for Key {
     }
 }
 
-/// Where a read was answered from; the `X-Cache` header.
+/// Where a read was answered from: the `X-Cache` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = CacheStatus)]
 pub enum Status {
     /// From Redis.
     Hit,
-    /// From the store; Redis had nothing, and has it now.
+    /// From the store, and now in Redis.
     Miss,
-    /// From the store; Redis did not answer.
+    /// From the store, since Redis did not answer.
     Bypass,
 }
 
@@ -104,13 +112,13 @@ impl Status {
     }
 }
 
-/// A value with the version of the row it was made of.
+/// A value with the version of its row.
 pub struct Versioned<T> {
     pub version: u64,
     pub value: T,
 }
 
-/// A read's answer: JSON text, or nothing where there is no such thing.
+/// A read's result: JSON text, or `None` for an absent row.
 pub struct Cached {
     pub status: Status,
     pub found: Option<Versioned<String>>,
@@ -136,7 +144,7 @@ where
     };
     let loaded = load.await;
     if loaded.is_err() && status == Status::Miss {
-        give_up(redis, key).await;
+        release_load_lock(redis, key).await;
     }
     let (version, entry, ttl, found) = match loaded? {
         Some(Versioned { version, value }) => {
@@ -152,11 +160,11 @@ where
     Ok(Cached { status, found })
 }
 
-/// What a reader does next.
+/// The result of a look-up.
 enum LookUp {
-    /// Answers with this.
+    /// A cached answer.
     Found(Option<Versioned<String>>),
-    /// Asks the store.
+    /// A miss: load from the store.
     Missing,
 }
 
@@ -170,16 +178,16 @@ impl LookUp {
     }
 }
 
-/// Looks whether Redis has it, or will have it in a moment.
+/// Looks the key up, and waits briefly while another reader loads it.
 async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
-    let entry: Option<String> = redis.repeatable(redis::cmd("GET").arg(key.to_string())).await?;
+    let entry: Option<String> = redis.send_idempotent(redis::cmd("GET").arg(key.to_string())).await?;
     if let Some(answer @ LookUp::Found(_)) = entry.as_deref().map(LookUp::of) {
         return Ok(answer);
     }
     let mut get_or_claim = redis::cmd("EVAL");
-    get_or_claim.arg(GET_OR_CLAIM).arg(2).arg(key.to_string()).arg(key.loading()).arg(milliseconds(LOADING_TTL));
-    for pause in PAUSES {
-        if let Some(entry) = redis.repeatable::<Option<String>>(&get_or_claim).await? {
+    get_or_claim.arg(GET_OR_CLAIM).arg(2).arg(key.to_string()).arg(key.load_lock()).arg(milliseconds(LOAD_LOCK_TTL));
+    for pause in POLL_INTERVALS_MS {
+        if let Some(entry) = redis.send_idempotent::<Option<String>>(&get_or_claim).await? {
             return Ok(LookUp::of(&entry));
         }
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -187,30 +195,52 @@ async fn look_up(redis: &Redis, key: Key) -> Result<LookUp, StoreError> {
     Ok(LookUp::Missing)
 }
 
-/// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply.
-#[tracing::instrument(name = "cache.invalidate", skip_all)]
+/// Makes the cache forget what is older than `version`. Call it after the change was committed, before the reply: *read your own writes*.
 #[boxed]
 pub async fn invalidate(redis: &Redis, key: Key, version: u64) {
-    set_unless_newer(redis, key, version, &format!("t{version}\n"), TOMBSTONE_TTL).await;
+    invalidate_all(redis, &[(key, version)]).await;
+}
+
+/// As [`invalidate`], of several keys in one round trip.
+#[tracing::instrument(name = "cache.invalidate", skip_all)]
+#[boxed]
+pub async fn invalidate_all(redis: &Redis, keys: &[(Key, u64)]) {
+    if keys.is_empty() {
+        return;
+    }
+    let mut pipeline = redis::pipe();
+    for (key, version) in keys {
+        pipeline
+            .add_command(set_unless_newer_command(*key, *version, &format!("t{version}\n"), TOMBSTONE_TTL))
+            .ignore();
+    }
+    if let Err(error) = redis.send_idempotent::<()>(&pipeline).await {
+        tracing::warn!(%error, keys = keys.len(), "the cache keeps what it has until that expires");
+    }
 }
 
 async fn set_unless_newer(redis: &Redis, key: Key, version: u64, entry: &str, ttl: Duration) {
+    let command = set_unless_newer_command(key, version, entry, ttl);
+    if let Err(error) = redis.send_idempotent::<i64>(&command).await {
+        tracing::warn!(%error, %key, "the cache entry is not replaced until it expires");
+    }
+}
+
+fn set_unless_newer_command(key: Key, version: u64, entry: &str, ttl: Duration) -> redis::Cmd {
     let mut command = redis::cmd("EVAL");
-    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.loading());
+    command.arg(SET_UNLESS_NEWER).arg(2).arg(key.to_string()).arg(key.load_lock());
     command.arg(version).arg(entry).arg(milliseconds(ttl));
-    if let Err(error) = redis.repeatable::<i64>(&command).await {
-        tracing::warn!(%error, %key, "the cache keeps what it has until that expires");
+    command
+}
+
+/// Releases the load lock, so that another reader may ask the store.
+async fn release_load_lock(redis: &Redis, key: Key) {
+    if let Err(error) = redis.send_idempotent::<i64>(redis::cmd("DEL").arg(key.load_lock())).await {
+        tracing::warn!(%error, %key, "the load lock stays until it expires");
     }
 }
 
-/// Lets somebody else ask the store.
-async fn give_up(redis: &Redis, key: Key) {
-    if let Err(error) = redis.repeatable::<i64>(redis::cmd("DEL").arg(key.loading())).await {
-        tracing::warn!(%error, %key, "others wait for a moment in vain");
-    }
-}
-
-/// An entry as it lies in Redis: a letter for its kind, the version, a line feed, and the JSON.
+/// An entry's form in Redis: a letter for its kind, the version, a line feed, and the JSON.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry<'a> {
     Present(u64, &'a str),
@@ -219,7 +249,7 @@ enum Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// What cannot be read counts as a tombstone: the store is asked, and the entry replaced.
+    /// An unreadable entry counts as a tombstone: the row is loaded, and the entry replaced.
     fn parse(text: &'a str) -> Self {
         match text.split_once('\n').and_then(|(head, json)| Some((head.split_at_checked(1)?, json))) {
             Some((("p", version), json)) => {

@@ -1,14 +1,14 @@
-//! Queries of the lab: a read that takes as long as it is told, the cache as tutorials have it, and who is connected.
+//! Queries of the lab: a slow read, a cache without a guard, and the numbers of connections.
 
 use std::time::Duration;
 
 use super::{Mysql, Redis, StoreError, cache::Key, redis::milliseconds};
 use crate::boxed;
 
-/// How long what was read without a guard is kept.
+/// How long an unguarded entry is cached.
 const TTL: Duration = Duration::from_mins(1);
 
-/// Something that MySQL takes a while to find: a stand-in for a query over much data. It holds its connection meanwhile.
+/// A slow query, like one over much data. It occupies its connection meanwhile.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -22,27 +22,27 @@ pub async fn find_slowly(mysql: &Mysql, pause: Duration) -> Result<i64, StoreErr
     Ok(found)
 }
 
-/// What is cached, if anything is. Unlike [`super::cache::read`] it has nobody wait who finds nothing.
+/// The cached value, if there is one. Unlike [`super::cache::read`] without single flight.
 ///
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "lab.get", skip_all)]
 #[boxed]
 pub async fn get(redis: &Redis, key: Key) -> Result<Option<i64>, StoreError> {
-    redis.repeatable(redis::cmd("GET").arg(key.to_string())).await
+    redis.send_idempotent(redis::cmd("GET").arg(key.to_string())).await
 }
 
-/// Caches it, over whatever is there.
+/// Caches a value unconditionally.
 ///
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "lab.set", skip_all)]
 #[boxed]
 pub async fn set(redis: &Redis, key: Key, value: i64) -> Result<(), StoreError> {
-    redis.repeatable(redis::cmd("SET").arg(key.to_string()).arg(value).arg("PX").arg(milliseconds(TTL))).await
+    redis.send_idempotent(redis::cmd("SET").arg(key.to_string()).arg(value).arg("PX").arg(milliseconds(TTL))).await
 }
 
-/// How many connections this application's user has to MySQL, this one included.
+/// The number of MySQL connections of this application's user, this one included.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -54,13 +54,13 @@ pub async fn mysql_connections(mysql: &Mysql) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(query).fetch_one(&mut *mysql.connection().await?).await?)
 }
 
-/// How many connections there are to Redis, this one included.
+/// The number of Redis connections, this one included.
 ///
 /// # Errors
 /// When Redis does not answer.
 #[tracing::instrument(name = "lab.redis_connections", skip_all)]
 #[boxed]
 pub async fn redis_connections(redis: &Redis) -> Result<usize, StoreError> {
-    let clients: String = redis.repeatable(redis::cmd("CLIENT").arg("LIST")).await?;
+    let clients: String = redis.send_idempotent(redis::cmd("CLIENT").arg("LIST")).await?;
     Ok(clients.lines().count())
 }

@@ -1,8 +1,8 @@
-//! Counters behind the rate limits of [`crate::contract::Limit`]: in Redis, and where that does not answer in the `limits`
-//! collection of MongoDB. Never nowhere: where both are out, the request is refused.
+//! Rate limit counters of [`crate::contract::Limit`]: in Redis, or, while Redis does not answer, in the `limits`
+//! collection of MongoDB. Fails closed: while neither answers, requests are refused.
 //!
-//! Windows are fixed, so that one increment counts in either store. At the border of two windows somebody may do twice as much
-//! in a short time, and as much again while Redis goes out: the counts there begin anew.
+//! Fixed windows, so that one increment counts in either store. At the border of two windows twice the quota fits into
+//! a short time, and once more when Redis goes down, since MongoDB's counts start at zero.
 
 use std::time::Duration;
 
@@ -21,25 +21,25 @@ use super::{
 };
 use crate::{
     boxed,
-    contract::{Limit, Opener, Quota, Requirements, Resource},
+    contract::{Limit, Quota, Requirements, Resource, ResourceContext},
     environment::{self, ConfigError},
     error::{ApiError, Problem},
     telemetry::hex,
 };
 
 const FACTOR: &str = "SOUK_ADDRESS_LIMIT_FACTOR";
-/// Adds one to KEYS[1], which lives for ARGV[1] milliseconds.
+/// Increments KEYS[1], which expires after ARGV[1] milliseconds.
 const COUNT: &str = "\
 local count = redis.call('INCR', KEYS[1]) \
 if count == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end \
 return count";
 
-/// Counts requests.
+/// Counts requests against rate limits.
 #[derive(Clone)]
 pub struct Limiter {
     redis: Redis,
     mongodb: Mongodb,
-    /// What the limits by address are multiplied with: 1 but for load tests, which come from one address.
+    /// Factor of the limits by address: 1 except for load tests, which come from one address.
     address_factor: u32,
 }
 
@@ -49,8 +49,8 @@ impl Resource for Limiter {
         [<Redis>::requirements(), Mongodb::requirements(), vec![own]].concat()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
-        Ok(Self { redis: opener.get()?, mongodb: opener.get()?, address_factor: environment::parsed(FACTOR)? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { redis: context.get()?, mongodb: context.get()?, address_factor: environment::parsed(FACTOR)? })
     }
 
     async fn warm(&self) {
@@ -58,17 +58,17 @@ impl Resource for Limiter {
     }
 }
 
-/// Where a caller stands after a request was counted.
+/// The state of a rate limit after a request was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted {
-    /// Who is counted: `account` or `address`.
+pub struct RateLimitStatus {
+    /// What is counted by: `account` or `address`.
     policy: &'static str,
     quota: Quota,
     count: u64,
     resets_in: Duration,
 }
 
-impl Counted {
+impl RateLimitStatus {
     fn is_over(&self) -> bool {
         self.count > u64::from(self.quota.requests)
     }
@@ -88,23 +88,28 @@ impl Counted {
         if !self.is_over() {
             return Ok(self);
         }
-        Err(self.told_by(ApiError::from(Problem::TooManyRequests).after(self.resets_in)))
+        Err(self.with_headers(ApiError::from(Problem::TooManyRequests).after(self.resets_in)))
     }
 
     /// The error with the `RateLimit` headers.
     #[must_use]
-    pub fn told_by(&self, error: ApiError) -> ApiError {
+    pub fn with_headers(&self, error: ApiError) -> ApiError {
         self.headers().into_iter().fold(error, |error, (name, value)| error.header(name, value))
     }
 }
 
 impl Limiter {
-    /// Counts a request of an account, which is whatever names it: an address, a user's id.
+    /// Counts a request of an account, which is named by an address or a user's id.
     ///
     /// # Errors
     /// [`Problem::TooManyRequests`] beyond the limit; when neither store answers.
     #[boxed]
-    pub async fn count_account(&self, limit: Limit, account: &str, now: OffsetDateTime) -> Result<Counted, ApiError> {
+    pub async fn count_account(
+        &self,
+        limit: Limit,
+        account: &str,
+        now: OffsetDateTime,
+    ) -> Result<RateLimitStatus, ApiError> {
         self.count(limit, "account", limit.by_account(), account, now).await?.checked()
     }
 
@@ -113,7 +118,12 @@ impl Limiter {
     /// # Errors
     /// As [`Self::count_account`].
     #[boxed]
-    pub async fn count_address(&self, limit: Limit, network: &str, now: OffsetDateTime) -> Result<Counted, ApiError> {
+    pub async fn count_address(
+        &self,
+        limit: Limit,
+        network: &str,
+        now: OffsetDateTime,
+    ) -> Result<RateLimitStatus, ApiError> {
         let Quota { requests, window } = limit.by_address();
         let quota = Quota { requests: requests.saturating_mul(self.address_factor), window };
         self.count(limit, "address", quota, network, now).await?.checked()
@@ -127,10 +137,10 @@ impl Limiter {
         quota: Quota,
         subject: &str,
         now: OffsetDateTime,
-    ) -> Result<Counted, StoreError> {
+    ) -> Result<RateLimitStatus, StoreError> {
         let (window, time) = (quota.window.as_secs(), now.unix_timestamp().unsigned_abs());
         let resets_in = Duration::from_secs(window - time % window);
-        // Hashed: neither store learns an address from its counters.
+        // Hashed, so that neither store learns an address from its counters.
         let subject = hex(&digest::digest(&digest::SHA256, subject.as_bytes()).as_ref()[..16]);
         let key = format!("souk:limit:{}:{policy}:{subject}:{}", limit.as_str(), time / window);
         let count = match self.count_in_redis(&key, quota.window).await {
@@ -140,18 +150,18 @@ impl Limiter {
                 self.count_in_mongodb(&key, now + quota.window).await?
             }
         };
-        Ok(Counted { policy, quota, count, resets_in })
+        Ok(RateLimitStatus { policy, quota, count, resets_in })
     }
 
     async fn count_in_redis(&self, key: &str, window: Duration) -> Result<u64, StoreError> {
         let mut command = redis::cmd("EVAL");
         command.arg(COUNT).arg(1).arg(key).arg(milliseconds(window));
-        self.redis.repeatable(&command).await
+        self.redis.send_idempotent(&command).await
     }
 
     async fn count_in_mongodb(&self, key: &str, expires_at: OffsetDateTime) -> Result<u64, StoreError> {
         match self.increment(key, expires_at).await {
-            // Two first requests of a window tried to insert its counter: it is there now.
+            // Two first requests of a window both tried to insert its counter: now it exists.
             Err(error) if is_duplicate_key(&error) => Ok(self.increment(key, expires_at).await?),
             result => Ok(result?),
         }

@@ -1,4 +1,4 @@
-//! Brings the databases to the shape that this code expects. Run by the `migrate` function.
+//! Migrates the databases to the schema of this code. Run by the `migrate` function.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -12,7 +12,10 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-use super::{Mongodb, MysqlAdmin, StoreError, notifications, users::ADMINS_GUARD};
+use super::{
+    Mongodb, MysqlAdmin, StoreError,
+    mongodb::{notifications, users::ADMINS_GUARD},
+};
 use crate::boxed;
 
 /// Name and text of each file in `migrations/`, in order.
@@ -23,21 +26,26 @@ const FILES: &[(&str, &str)] = &[
     ("0004_orders_by_status", include_str!("../../../migrations/0004_orders_by_status.sql")),
     ("0005_reports", include_str!("../../../migrations/0005_reports.sql")),
     ("0006_reports_by_age", include_str!("../../../migrations/0006_reports_by_age.sql")),
+    ("0007_order_items_as_sold", include_str!("../../../migrations/0007_order_items_as_sold.sql")),
+    ("0008_order_cancellation", include_str!("../../../migrations/0008_order_cancellation.sql")),
+    ("0009_stock_that_returns", include_str!("../../../migrations/0009_stock_that_returns.sql")),
 ];
 
-/// How long one migration waits for another, in seconds: less than the function's time limit.
+/// How long a migration waits for a concurrent one, in seconds: less than the function's time limit.
 const LOCK_SECONDS: u32 = 240;
 
-/// Lets functions in to MySQL, and applies what is missing there. Safe to run twice, and by two at once: one waits for the other.
+/// Grants the application access to MySQL, and applies missing migrations. Idempotent, and safe to run concurrently:
+/// one waits for the other.
 ///
 /// # Errors
-/// When the database cannot be reached, another migration takes too long, or an applied one is not the one in this code.
+/// When the database does not answer, a concurrent migration takes too long, or an applied migration differs from the
+/// one in this code.
 #[tracing::instrument(name = "migrations.mysql", skip_all)]
 #[boxed]
 pub async fn mysql(mysql: &MysqlAdmin) -> Result<usize, StoreError> {
-    // One connection for all of it: the lock is the connection's, and goes with it.
+    // One connection for all of it, since the lock belongs to the connection.
     let mut connection = mysql.connection().await?;
-    // Not sqlx's own lock: it waits for ever, and MariaDB takes a negative time for none at all.
+    // Not sqlx's own lock: it waits for ever, and MariaDB takes a negative timeout for none at all.
     let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(CONCAT('migrations of ', DATABASE()), ?)")
         .bind(LOCK_SECONDS)
         .fetch_one(&mut *connection)
@@ -48,7 +56,7 @@ pub async fn mysql(mysql: &MysqlAdmin) -> Result<usize, StoreError> {
     }
     let result = prepare(mysql, &mut connection).await;
     let release = sqlx::query("SELECT RELEASE_LOCK(CONCAT('migrations of ', DATABASE()))");
-    // What is not released ends with the connection.
+    // If the release fails, the lock ends with the connection.
     let _ = release.execute(&mut *connection).await;
     result.map(|()| FILES.len())
 }
@@ -63,16 +71,17 @@ async fn apply(connection: &mut MySqlConnection) -> Result<(), StoreError> {
     migrator.set_locking(false);
     let newest = migrator.iter().map(|migration| migration.version).max();
     if newest_applied(connection).await? > newest {
-        tracing::warn!("newer code has been at work on this database: nothing is changed");
+        tracing::warn!("newer code has migrated this database: nothing is changed");
         return Ok(());
     }
-    // `run` takes no borrowed connection in a future that has to be Send; this is what it calls.
+    // `run` takes no borrowed connection in a future that has to be `Send`; this is the method it calls.
     let applied = Box::pin(migrator.run_direct(None, connection, false)).await;
     applied.map_err(|error| StoreError::Failed { store: "MySQL", cause: error.into() })
 }
 
-/// The number of the last migration that any code has begun here. It is more than this code's where a deployment is taken back: the code
-/// before runs again, on a schema that was only expanded (`migrations/README.md`), and must not mind what it does not know.
+/// The number of the last migration that any code has begun here. After a rollback of a deployment it exceeds this
+/// code's: the older code runs on a schema that was only expanded (`migrations/README.md`), and has to ignore what it
+/// does not know.
 async fn newest_applied(connection: &mut MySqlConnection) -> Result<Option<i64>, StoreError> {
     let tables = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'").fetch_all(&mut *connection).await?;
     if tables.is_empty() {
@@ -81,10 +90,10 @@ async fn newest_applied(connection: &mut MySqlConnection) -> Result<Option<i64>,
     Ok(sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await?)
 }
 
-/// Creates what is missing in MongoDB: indexes, and the documents that transactions meet at. Safe to run twice.
+/// Creates what is missing in MongoDB: indexes, and the documents that serialise transactions. Idempotent.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// When the database does not answer.
 #[tracing::instrument(name = "migrations.mongodb", skip_all)]
 #[boxed]
 pub async fn mongodb(mongodb: &Mongodb) -> Result<usize, StoreError> {
@@ -94,7 +103,7 @@ pub async fn mongodb(mongodb: &Mongodb) -> Result<usize, StoreError> {
         let created = database.collection::<Document>(collection).create_indexes(indexes).await?;
         count += created.index_names.len();
     }
-    // Changed inside transactions, which create no collection: it has to be there.
+    // Transactions change this document, and create no collection: both have to exist before.
     let guard = doc! { "$setOnInsert": { "changes": 0_i64, "schemaVersion": 1 } };
     let guards = database.collection::<Document>("guards");
     guards.update_one(doc! { "_id": ADMINS_GUARD }, guard).upsert(true).await?;
@@ -110,7 +119,7 @@ fn indexes() -> [(&'static str, Vec<IndexModel>); 4] {
     };
     let plain = IndexOptions::default;
     let unique = || IndexOptions::builder().unique(true).build();
-    // Of a field that is unset where it does not count, so that what it held is free again.
+    // Sparse: a field that is unset where it does not count, so that its former value is free again.
     let unique_if_set = || IndexOptions::builder().unique(true).sparse(true).build();
     let expiry = |after| IndexOptions::builder().expire_after(after).build();
     [
@@ -139,7 +148,7 @@ fn indexes() -> [(&'static str, Vec<IndexModel>); 4] {
             "notifications",
             vec![
                 index("notifications_of_user", doc! { "userId": 1, "_id": -1 }, plain()),
-                index("notifications_expiry", doc! { "createdAt": 1 }, expiry(notifications::KEPT)),
+                index("notifications_expiry", doc! { "createdAt": 1 }, expiry(notifications::RETENTION)),
             ],
         ),
     ]

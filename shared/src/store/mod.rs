@@ -1,63 +1,52 @@
-//! The stores: every query of the system is in this folder, one file per table or collection.
+//! The stores: every query of the system, one folder per store and in it one file per table or collection.
 //!
-//! A query function takes the store's connection first, has a span of its own, says "absent" with `Ok(None)`, and is `boxed`.
+//! A query function takes the store's connection first, has its own span and answers `Ok(None)` for an absent row. It
+//! is `boxed`, unless it is generic over a callback. Beside the folders are modules that span two stores (rate limits,
+//! migrations, the lab) and patterns over one of them (cache-aside, the transactional outbox, renewable credentials).
 
 use std::time::Duration;
 
 pub mod cache;
-pub mod idempotency;
 pub mod lab;
 mod limiter;
-mod login;
-pub mod login_codes;
 pub mod migrations;
-mod mongodb;
-mod mysql;
-mod mysql_admin;
-pub mod notifications;
-pub mod orders;
+pub mod mongodb;
+pub mod mysql;
 pub mod outbox;
-pub mod processed_messages;
-pub mod product_export;
-pub mod product_list;
-pub mod products;
-mod redis;
-pub mod reports;
-pub mod revocations;
-pub mod sample_orders;
-pub mod sessions;
-pub mod stock_adjustments;
-pub mod user_outbox;
-pub mod users;
+pub mod redis;
+mod renewable;
 
 pub use self::{
-    limiter::{Counted, Limiter},
+    limiter::{Limiter, RateLimitStatus},
     mongodb::Mongodb,
-    mysql::{Contention, Mysql, retry_contention},
-    mysql_admin::MysqlAdmin,
+    mysql::{Mysql, MysqlAdmin},
     redis::Redis,
 };
 use crate::error::ApiError;
 
-/// A connection that rested longer may be closed by now, by a restarted server or while the environment was frozen: it is pinged
-/// before it is used, so that no request fails for it.
+/// A connection that was idle longer may be closed by now, by a restarted server or while the environment was frozen:
+/// it is pinged before use, so that no request fails for it.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A store could not do what it was asked.
+/// A failed operation of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It does not answer. Worth repeating.
+    /// The store does not answer. Worth a retry.
     #[error("{store} is unavailable: {cause}")]
     Unavailable { store: &'static str, cause: Cause },
-    /// It does not take the credentials: they were changed, or are wrong. Worth repeating, since the secret is then read again.
+    /// The store refuses the credentials: they were rotated, or are wrong. Worth a retry, since the secret is then read
+    /// again.
     #[error("{store} refuses the credentials: {cause}")]
     Refused { store: &'static str, cause: Cause },
-    /// Others were faster: a deadlock, a lock that was not freed in time. Worth repeating at once.
+    /// A lock was not freed in time. Worth repeating after a while.
+    #[error("{store} waited too long for a lock: {cause}")]
+    LockWaitTimeout { store: &'static str, cause: Cause },
+    /// A deadlock, which another transaction won. Worth repeating at once.
     #[error("{store} is contended: {cause}")]
     Contended { store: &'static str, cause: Cause },
-    /// It answered, and not as it should have.
+    /// An unexpected answer.
     #[error("{store} failed: {cause}")]
     Failed { store: &'static str, cause: Cause },
 }
@@ -65,9 +54,10 @@ pub enum StoreError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::Contended { .. } => {
+            StoreError::Unavailable { .. } | StoreError::Refused { .. } | StoreError::LockWaitTimeout { .. } => {
                 Self::unavailable(error)
             }
+            StoreError::Contended { .. } => Self::contended(error),
             StoreError::Failed { .. } => Self::internal(error),
         }
     }

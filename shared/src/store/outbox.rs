@@ -1,38 +1,34 @@
-//! The `outbox` table: messages that must follow a commit are rows of that commit.
+//! The transactional outbox: messages that must follow a write are part of that write, in either store.
 //!
-//! Whoever committed sends at once and marks the row; what that misses, the relay sends. A row is leased to whoever sends it by
-//! moving `available_at` ahead.
+//! The function that committed sends at once and marks the message; the relay sends what that misses. A message is leased to its
+//! sender by moving `available_at` ahead.
 
-use std::future::Future;
+use std::{future::Future, time::Duration as StdDuration};
 
 use serde::{Deserialize, Serialize};
-use sqlx::{MySqlConnection, QueryBuilder, Row};
 use time::{Duration, OffsetDateTime};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Mysql, StoreError};
-use crate::{boxed, queue::Outgoing};
+use super::StoreError;
+use crate::{
+    error::ApiError,
+    messaging::{Claimed, Destination, OutboxMessage},
+};
 
 /// How long a row is left to the one who is sending it.
 pub const LEASE: Duration = Duration::seconds(30);
-/// How long a sent row is kept, to be looked at.
-const KEPT: Duration = Duration::days(7);
 
-/// A row that was claimed to be sent.
-pub struct Claimed {
-    pub id: Uuid,
-    pub queue: String,
-    pub envelope: String,
-    /// This one included.
-    pub attempts: u32,
-}
+/// How long sending right after the reply may take; the relay sends what that misses.
+const SEND_TIMEOUT: StdDuration = StdDuration::from_secs(1);
 
 /// A row that was not sent yet, as a person looks at it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Waiting {
     pub id: Uuid,
-    pub queue: String,
+    /// The queue's name, or the topic's.
+    pub destination: String,
     /// Those that began, the sender's own included.
     pub attempts: u32,
     #[serde(with = "time::serde::rfc3339")]
@@ -44,43 +40,22 @@ pub struct Waiting {
     pub last_error: Option<String>,
 }
 
-/// Adds messages to the transaction, each leased to the caller, who sends it right after the commit.
-#[tracing::instrument(name = "outbox.insert", skip_all)]
-#[boxed]
-pub(super) async fn insert(
-    connection: &mut MySqlConnection,
-    messages: &[Outgoing],
-    now: OffsetDateTime,
-) -> Result<(), sqlx::Error> {
-    if messages.is_empty() {
-        return Ok(());
-    }
-    let mut query =
-        QueryBuilder::new("INSERT INTO outbox (id, queue, envelope, attempts, available_at, locked_by, created_at) ");
-    query.push_values(messages, |mut row, message| {
-        row.push_bind(message.id)
-            .push_bind(message.queue)
-            .push_bind(&message.envelope)
-            .push_bind(1)
-            .push_bind(now + LEASE)
-            .push_bind(message.id)
-            .push_bind(now);
-    });
-    query.build().execute(connection).await?;
-    Ok(())
+/// The part of an outbox that says which messages have left.
+pub trait MarkSent: Send + Sync {
+    /// Notes that messages were sent, as far as `lease` still holds them.
+    ///
+    /// # Errors
+    /// When the store does not answer. They are then sent once more, and deduplicated.
+    fn mark_sent(
+        &self,
+        lease: Uuid,
+        ids: &[Uuid],
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Notes that the message left right after its commit.
-///
-/// # Errors
-/// When the store does not answer. The relay then sends it once more, and the consumer drops the second one.
-#[boxed]
-pub async fn sent_at_once(mysql: &Mysql, id: Uuid, now: OffsetDateTime) -> Result<(), StoreError> {
-    mysql.mark_sent(id, &[id], now).await
-}
-
-/// An outbox, as the relay sees it: of whichever store.
-pub trait Outbox: Sync {
+/// An outbox, as the relay sees it: of either store.
+pub trait Outbox: MarkSent {
     /// Leases up to `limit` messages that are due to `worker`. What others hold is skipped, not waited for.
     ///
     /// # Errors
@@ -91,17 +66,6 @@ pub trait Outbox: Sync {
         limit: u32,
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Vec<Claimed>, StoreError>> + Send;
-
-    /// Notes that messages were sent, as far as `worker` still holds them.
-    ///
-    /// # Errors
-    /// When the store does not answer. They are then sent once more, and the consumer drops the second one.
-    fn mark_sent(
-        &self,
-        worker: Uuid,
-        ids: &[Uuid],
-        now: OffsetDateTime,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Puts a message back until `retry_at`, as far as `worker` still holds it.
     ///
@@ -137,127 +101,32 @@ pub async fn oldest(outbox: &impl Outbox) -> Result<Option<OffsetDateTime>, Stor
     Ok(outbox.waiting(1000).await?.iter().map(|message| message.created_at).min())
 }
 
-impl Outbox for Mysql {
-    #[tracing::instrument(name = "outbox.claim", skip_all)]
-    async fn claim(&self, worker: Uuid, limit: u32, now: OffsetDateTime) -> Result<Vec<Claimed>, StoreError> {
-        let mut transaction = self.begin().await?;
-        let rows = sqlx::query(
-            "SELECT id, queue, envelope, attempts FROM outbox WHERE sent_at IS NULL AND available_at <= ? \
-             ORDER BY available_at LIMIT ? FOR UPDATE SKIP LOCKED",
-        )
-        .bind(now)
-        .bind(limit)
-        .fetch_all(&mut *transaction)
-        .await?;
-        let mut claimed = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let attempts: u32 = row.try_get("attempts")?;
-            claimed.push(Claimed {
-                id: row.try_get("id")?,
-                queue: row.try_get("queue")?,
-                envelope: row.try_get("envelope")?,
-                attempts: attempts + 1,
-            });
-        }
-        if !claimed.is_empty() {
-            let mut update = QueryBuilder::new("UPDATE outbox SET attempts = attempts + 1, locked_by = ");
-            update.push_bind(worker).push(", available_at = ").push_bind(now + LEASE);
-            push_ids(&mut update, claimed.iter().map(|row| row.id));
-            update.build().execute(&mut *transaction).await?;
-        }
-        transaction.commit().await?;
-        Ok(claimed)
-    }
-
-    #[tracing::instrument(name = "outbox.mark_sent", skip_all)]
-    async fn mark_sent(&self, worker: Uuid, ids: &[Uuid], now: OffsetDateTime) -> Result<(), StoreError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let mut update = QueryBuilder::new("UPDATE outbox SET locked_by = NULL, last_error = NULL, sent_at = ");
-        update.push_bind(now);
-        push_ids(&mut update, ids.iter().copied());
-        update.push(" AND sent_at IS NULL AND locked_by = ").push_bind(worker);
-        update.build().execute(&mut *self.connection().await?).await?;
-        Ok(())
-    }
-
-    #[tracing::instrument(name = "outbox.mark_failed", skip_all)]
-    async fn mark_failed(
-        &self,
-        worker: Uuid,
-        id: Uuid,
-        retry_at: OffsetDateTime,
-        reason: &str,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE outbox SET locked_by = NULL, available_at = ?, last_error = ? WHERE id = ? AND locked_by = ?",
-        )
-        .bind(retry_at)
-        .bind(shortened(reason))
-        .bind(id)
-        .bind(worker)
-        .execute(&mut *self.connection().await?)
-        .await?;
-        Ok(())
-    }
-
-    #[tracing::instrument(name = "outbox.waiting", skip_all)]
-    async fn waiting(&self, limit: u32) -> Result<Vec<Waiting>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, queue, attempts, created_at, available_at, last_error FROM outbox WHERE sent_at IS NULL \
-             ORDER BY available_at LIMIT ?",
-        )
-        .bind(limit)
-        .fetch_all(&mut *self.connection().await?)
-        .await?;
-        let mut waiting = Vec::with_capacity(rows.len());
-        for row in &rows {
-            waiting.push(Waiting {
-                id: row.try_get("id")?,
-                queue: row.try_get("queue")?,
-                attempts: row.try_get("attempts")?,
-                created_at: row.try_get("created_at")?,
-                available_at: row.try_get("available_at")?,
-                last_error: row.try_get("last_error")?,
-            });
-        }
-        Ok(waiting)
-    }
-
-    /// A row that was sent is sent again where its id is given: it is kept for seven days.
-    #[tracing::instrument(name = "outbox.replay", skip_all)]
-    async fn replay(&self, id: Option<Uuid>, now: OffsetDateTime) -> Result<u64, StoreError> {
-        let mut update = QueryBuilder::new("UPDATE outbox SET sent_at = NULL, locked_by = NULL, available_at = ");
-        update.push_bind(now);
-        match id {
-            Some(id) => update.push(" WHERE id = ").push_bind(id),
-            None => update.push(" WHERE sent_at IS NULL"),
-        };
-        Ok(update.build().execute(&mut *self.connection().await?).await?.rows_affected())
-    }
-}
-
 /// As much of a reason as is kept.
 pub(super) fn shortened(reason: &str) -> String {
     reason.chars().take(500).collect()
 }
 
-/// Deletes some of the rows that were sent long ago.
-///
-/// # Errors
-/// When the store does not answer.
-#[tracing::instrument(name = "outbox.purge", skip_all)]
-#[boxed]
-pub async fn purge(mysql: &Mysql, now: OffsetDateTime) -> Result<u64, StoreError> {
-    mysql.purge("DELETE FROM outbox WHERE sent_at < ? LIMIT 1000", now - KEPT).await
+/// The holder of the lease that messages of one write begin with: the first one's id.
+#[must_use]
+pub fn lease_of(messages: &[OutboxMessage]) -> Option<Uuid> {
+    messages.first().map(|message| message.id)
 }
 
-fn push_ids(query: &mut QueryBuilder<sqlx::MySql>, ids: impl Iterator<Item = Uuid>) {
-    query.push(" WHERE id IN (");
-    let mut list = query.separated(", ");
-    for id in ids {
-        list.push_bind(id);
-    }
-    query.push(")");
+/// Sends messages whose write was committed, and marks those that left, with one call and one statement. For
+/// `Request::after_reply`: what fails here stays in the outbox, and the relay sends it.
+///
+/// # Errors
+/// Those of the destination and of the outbox. A message that left without a mark is sent once more, and deduplicated.
+pub async fn send_committed(
+    destination: impl Destination,
+    outbox: impl MarkSent,
+    messages: Vec<OutboxMessage>,
+    now: OffsetDateTime,
+) -> Result<(), ApiError> {
+    let Some(lease) = lease_of(&messages) else { return Ok(()) };
+    let results = timeout(SEND_TIMEOUT, destination.send_matching(&messages)).await;
+    let results = results.map_err(|_| ApiError::unavailable(format!("no answer within {SEND_TIMEOUT:?}")))?;
+    let sent: Vec<Uuid> = results.iter().filter(|(_, result)| result.is_ok()).map(|(id, _)| *id).collect();
+    outbox.mark_sent(lease, &sent, now).await?;
+    results.into_iter().try_for_each(|(_, result)| result).map_err(ApiError::unavailable)
 }

@@ -1,7 +1,8 @@
 //! Log lines: JSON with the keys of Powertools for AWS Lambda, one line per request at the boundary.
 //!
-//! Of a share of all traces (`POWERTOOLS_LOGGER_SAMPLE_RATE`) more is logged: a `DEBUG` line for every call of a store or a service,
-//! with its time. The share goes by the trace, so a sampled order is told of from the request to the mail.
+//! Log sampling (`POWERTOOLS_LOGGER_SAMPLE_RATE`): a share of all traces also logs a `DEBUG` line with the duration of
+//! every call of a store or a service. The decision goes by the trace id, so a sampled order is logged from the request
+//! to the mail.
 
 use std::{
     fmt,
@@ -25,7 +26,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use super::{INVOCATION, trace::is_in_share};
+use super::{LOG_CONTEXT, trace::is_in_share};
 use crate::{
     ambient::Ambient,
     environment::{self, ConfigError},
@@ -39,18 +40,18 @@ pub struct JsonLines {
     /// The function's own crate.
     crate_name: String,
     level: LevelFilter,
-    /// The share of traces of which `DEBUG` is logged.
+    /// The share of traces that log `DEBUG`.
     sample_rate: f64,
 }
 
-/// When a span began that is logged at its end.
+/// The start of a span that is logged when it closes.
 struct Began(Instant);
 
 impl JsonLines {
-    /// As the environment says. `function` is the name of its package.
+    /// Configured by the environment. `function` is the name of its package.
     ///
     /// # Errors
-    /// When the sample rate is no number from 0 to 1.
+    /// When the sample rate is not a number from 0 to 1.
     pub fn open(function: &str, ambient: Ambient) -> Result<Self, ConfigError> {
         Ok(Self {
             sample_rate: environment::share(environment::LOG_SAMPLE_RATE, 0.0)?,
@@ -58,7 +59,7 @@ impl JsonLines {
         })
     }
 
-    /// Without sampling: what tells that the environment is not as it has to be.
+    /// Without sampling: for reporting an invalid environment.
     #[must_use]
     pub fn plain(function: &str, ambient: Ambient) -> Self {
         let level = environment::optional(environment::LOG_LEVEL);
@@ -77,7 +78,7 @@ impl JsonLines {
         if metadata.is_span() {
             return *metadata.level() <= Level::INFO;
         }
-        // What dependencies say in detail may be a body, or a header with a token.
+        // Below `INFO` a dependency may log a body, or a header with a token.
         let most = if self.is_own(metadata) { self.most() } else { self.level.min(LevelFilter::INFO) };
         *metadata.level() <= most
     }
@@ -87,15 +88,15 @@ impl JsonLines {
         module == "shared" || module == self.crate_name
     }
 
-    /// The most that is ever logged.
+    /// The most verbose level that any invocation logs.
     fn most(&self) -> LevelFilter {
         if self.sample_rate > 0.0 { self.level.max(LevelFilter::DEBUG) } else { self.level }
     }
 
-    /// Whether it is logged in this invocation.
+    /// Whether this invocation logs the level.
     fn is_logged(&self, level: Level) -> bool {
         let is_sampled =
-            || INVOCATION.try_with(|invocation| is_in_share(&invocation.borrow().trace_id, self.sample_rate));
+            || LOG_CONTEXT.try_with(|invocation| is_in_share(&invocation.borrow().trace_id, self.sample_rate));
         level <= self.level || level <= self.most() && is_sampled().unwrap_or_default()
     }
 
@@ -108,7 +109,7 @@ impl JsonLines {
         if self.sample_rate > 0.0 {
             line.insert("sampling_rate".into(), self.sample_rate.into());
         }
-        let _ = INVOCATION.try_with(|invocation| {
+        let _ = LOG_CONTEXT.try_with(|invocation| {
             let invocation = invocation.borrow();
             line.insert("cold_start".into(), invocation.cold_start.into());
             line.insert("function_request_id".into(), invocation.function_request_id.as_str().into());
@@ -118,7 +119,7 @@ impl JsonLines {
             line.insert("trace_id".into(), invocation.trace_id.as_str().into());
         });
         fields(&mut line);
-        // In one piece: lines of threads must not mix. Nobody is left to tell where it cannot be written.
+        // One write per line, so that the lines of threads do not mix. A failed write has nowhere to be reported.
         let _ = io::stdout().lock().write_all(format!("{}\n", Value::Object(line)).as_bytes());
     }
 }
@@ -133,7 +134,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Spans are at `INFO`, however little is logged.
+        // Spans are at `INFO`, whatever the log level.
         Some(self.most().max(LevelFilter::INFO))
     }
 

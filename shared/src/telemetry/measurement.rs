@@ -1,11 +1,11 @@
-//! Metrics, as lines in the log.
+//! Metrics in CloudWatch's embedded metric format.
 
 use serde_json::{Value, json};
 
 use crate::{ambient::Ambient, environment};
 
-/// Measures something: one line in CloudWatch's embedded metric format, by deployment (dimension `stage`). CloudWatch makes the
-/// metric of it; nothing is called.
+/// Records a metric as one log line, by deployment (dimension `stage`). CloudWatch extracts the metric; no API is
+/// called.
 pub fn measure(name: &str, unit: &str, value: f64, ambient: &Ambient) {
     let namespace = environment::optional(environment::METRICS_NAMESPACE).unwrap_or_else(|| "souk".into());
     let stage = environment::optional(environment::STAGE).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Logs, measurements and traces: what an operator learns of a running function.
+//! Logs, metrics and traces.
 //!
-//! None of it ever holds tokens, passwords, codes or addresses: types that carry them hide them in their `Debug` form, and what a
-//! dependency says below `INFO`, which may be a whole request, is never asked for (tests/tests/redaction.rs).
+//! None of them holds tokens, passwords, codes or addresses: types that carry them redact them in `Debug`, and
+//! dependencies, which may log a whole request below `INFO`, are not logged below it (tests/tests/redaction.rs).
 
 mod log;
 mod measurement;
@@ -14,10 +14,10 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use self::{log::JsonLines, measurement::measure, trace::Trace, traces::Traces};
 
-/// What every log line of one invocation says.
+/// The fields of every log line of one invocation.
 #[derive(Clone, Debug, Default)]
-pub struct Invocation {
-    /// Whether it is the first one of its environment.
+pub struct LogContext {
+    /// Whether it is the first invocation of its environment.
     pub cold_start: bool,
     pub function_request_id: String,
     pub xray_trace_id: Option<String>,
@@ -27,7 +27,7 @@ pub struct Invocation {
 
 tokio::task_local! {
     /// Set by the wrapper around each invocation.
-    pub(crate) static INVOCATION: RefCell<Invocation>;
+    pub(crate) static LOG_CONTEXT: RefCell<LogContext>;
 }
 
 /// Starts logging to standard output, from where Lambda takes it to CloudWatch. This or [`init_traced`] is called once.
@@ -36,7 +36,7 @@ pub fn init(lines: JsonLines) {
     log_panics();
 }
 
-/// Starts logging, and tracing. A function of its own, so that a function without traces does not link them.
+/// Starts logging and tracing. Separate from [`init`], so that a function without traces does not link them.
 pub fn init_traced(lines: JsonLines, traces: &Traces) {
     tracing_subscriber::registry().with(lines).with(traces.layer()).init();
     log_panics();

@@ -1,4 +1,4 @@
-//! Which trace a request or message belongs to: W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
+//! The trace context of a request or message: W3C Trace Context, <https://www.w3.org/TR/trace-context/>.
 
 use opentelemetry::{
     Context,
@@ -15,16 +15,16 @@ use crate::ambient::Ambient;
 pub struct Trace {
     /// 32 hexadecimal digits, the same from the request to the last consumer.
     id: String,
-    /// 16 hexadecimal digits: who continues it.
+    /// 16 hexadecimal digits: the parent span.
     parent_id: String,
-    /// Whether that one's span is kept.
+    /// Whether the parent span is sampled.
     is_sampled: bool,
-    /// Whether nobody was there before: then the parent is an invented one.
+    /// Whether the trace starts here; its parent is then an invented one.
     is_new: bool,
 }
 
 impl Trace {
-    /// The trace that a request belongs to: its `traceparent` if it is a valid one, else X-Ray's, else a new one.
+    /// The trace of a request: its `traceparent` if valid, else X-Ray's, else a new one.
     #[must_use]
     pub fn of(traceparent: Option<&str>, xray: Option<&str>, ambient: &Ambient) -> Self {
         traceparent.and_then(Self::parse).or_else(|| xray.and_then(Self::from_xray)).unwrap_or_else(|| Self {
@@ -46,11 +46,11 @@ impl Trace {
         &self.id
     }
 
-    /// Has the span continue the trace, and says where the trace is then: at the span, or where it was if spans are not recorded.
+    /// Makes the span a child of this position. Returns the span's own position, or this one if spans are not recorded.
     #[must_use]
     pub fn continued_by(self, span: &Span) -> Self {
         if !self.is_new {
-            // Refused where spans are not recorded.
+            // An error means that spans are not recorded.
             let _ = span.set_parent(Context::new().with_remote_span_context(self.to_span_context()));
         }
         let context = span.context();
@@ -83,7 +83,7 @@ impl Trace {
         Self::new(trace_id, parent_id, u8::from_str_radix(flags, 16).ok()? & 1 == 1)
     }
 
-    /// X-Ray's header has the same trace id in two parts: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8`.
+    /// X-Ray's header splits the trace id in two: `Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8`.
     fn from_xray(header: &str) -> Option<Self> {
         let part = |name: &str| header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='));
         let root = part("Root")?.strip_prefix("1-")?.replace('-', "");
@@ -105,8 +105,8 @@ impl Trace {
     }
 }
 
-/// Whether a trace belongs to a share of all. Whoever looks at the same trace id comes to the same result, and it is that of
-/// OpenTelemetry's `TraceIdRatioBased`: with equal shares, the traces whose spans are kept are those with detailed logs.
+/// Whether a trace belongs to a share of all. Deterministic by trace id, and equal to OpenTelemetry's
+/// `TraceIdRatioBased`: with equal shares, the traces whose spans are kept are those with detailed logs.
 pub(super) fn is_in_share(trace_id: &str, share: f64) -> bool {
     /// 2^63
     const ALL: f64 = 9_223_372_036_854_775_808.0;

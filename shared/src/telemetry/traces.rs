@@ -1,11 +1,12 @@
 //! Spans, sent with the OpenTelemetry Protocol (OTLP over HTTP, binary): <https://opentelemetry.io/docs/specs/otlp/>.
 //!
-//! `SOUK_TRACES` says where to: nowhere, to a collector in the same environment (a Lambda layer), or to CloudWatch itself, signed. An
-//! environment freezes as soon as it asks for the next event, so what a request recorded is sent between the reply and that: the
-//! client does not wait for it, and it is billed. Whoever receives spans may be gone; that costs spans, and a bounded time.
+//! `SOUK_TRACES` is the destination: none, a collector in the same environment (a Lambda layer), or CloudWatch itself,
+//! signed. An environment freezes as soon as it asks for the next event, so spans are flushed between the reply and
+//! that: the client does not wait for it, but it is billed. A receiver that does not answer costs spans, and a bounded
+//! time.
 //!
-//! The authorizer records none: it is asked before every request, so it links nothing that it can do without. The gateway's access log
-//! has its errors.
+//! The authorizer records no spans: it runs before every request, so it links nothing that it can do without. The
+//! gateway's access log has its errors.
 
 use std::{
     mem,
@@ -44,12 +45,12 @@ use crate::{
     http_client::HttpClient,
 };
 
-/// Where a collector in the same environment listens.
+/// The address of a collector in the same environment.
 const COLLECTOR: &str = "http://localhost:4318/v1/traces";
-/// How long sending may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// As many spans wait to be sent; further ones are lost. CloudWatch takes 10,000 at once, and 5 MB.
-const MOST: usize = 4_000;
+/// Timeout of one export.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bounded buffer: further spans are dropped. CloudWatch takes 10,000 spans and 5 MB at once.
+const MAX_PENDING_SPANS: usize = 4_000;
 
 /// Records spans and sends them.
 #[derive(Clone)]
@@ -58,17 +59,17 @@ pub struct Traces {
     finished: Finished,
     resource: Arc<ResourceAttributesWithSchema>,
     endpoint: Arc<str>,
-    /// Where each request has to be signed.
+    /// Present if the receiver requires signed requests.
     signer: Option<Signer>,
     client: HttpClient,
     breaker: Arc<Breaker>,
 }
 
 impl Traces {
-    /// As the environment says; nothing where no spans are wanted. `function` is the name of its package.
+    /// Configured by the environment; `None` if tracing is off. `function` is the name of its package.
     ///
     /// # Errors
-    /// When the environment asks for something that there is not.
+    /// When the environment holds an invalid value.
     pub fn open(function: &'static str, aws: &Aws, ambient: &Ambient) -> Result<Option<Self>, ConfigError> {
         let region = environment::optional("AWS_REGION").unwrap_or_default();
         let to = environment::optional(environment::TRACES);
@@ -90,7 +91,7 @@ impl Traces {
         let finished = Finished::default();
         let share = environment::share(environment::TRACES_SAMPLE_RATE, 1.0)?;
         let provider = SdkTracerProvider::builder()
-            // By the trace alone: what a stranger's header says of sampling is not to be our bill.
+            // By the trace id alone: a stranger's sampling flag must not decide our bill.
             .with_sampler(Sampler::TraceIdRatioBased(share))
             .with_span_processor(finished.clone())
             .with_resource(resource.clone())
@@ -101,23 +102,23 @@ impl Traces {
             resource: Arc::new((&resource).into()),
             endpoint: environment::optional(environment::TRACES_ENDPOINT).unwrap_or(endpoint).into(),
             signer,
-            client: HttpClient::new(PATIENCE),
+            client: HttpClient::new(EXPORT_TIMEOUT),
             breaker: Arc::default(),
         }))
     }
 
-    /// What records spans.
+    /// The layer that records spans.
     pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(&self) -> OpenTelemetryLayer<S, SdkTracer> {
         tracing_opentelemetry::layer()
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
-            // A span is in its trace from when that was read, which is after it was entered.
+            // A span joins its trace after it was entered: the trace is known only then.
             .with_context_activation(false)
             .with_tracer(self.provider.tracer("souk"))
     }
 
-    /// Sends the spans that have ended, if anybody takes them within the time.
+    /// Exports the ended spans. Best effort: without an answer in time they are lost.
     #[boxed]
     pub async fn send(&self, time_left: Duration) {
         let spans = self.finished.take();
@@ -127,7 +128,7 @@ impl Traces {
         let spans_lost = spans.len();
         let request =
             ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &self.resource) };
-        match tokio::time::timeout(time_left.min(PATIENCE), self.post(request.encode_to_vec())).await {
+        match tokio::time::timeout(time_left.min(EXPORT_TIMEOUT), self.post(request.encode_to_vec())).await {
             Ok(Ok(())) => self.breaker.succeeded(),
             Ok(Err(cause)) => self.lost(spans_lost, &cause),
             Err(_) => self.lost(spans_lost, "no answer in time"),
@@ -136,7 +137,7 @@ impl Traces {
 
     fn lost(&self, spans_lost: usize, cause: &str) {
         self.breaker.failed(Instant::now().into_std());
-        tracing::warn!(spans_lost, cause, "nobody takes spans");
+        tracing::warn!(spans_lost, cause, "spans are lost: the export failed");
     }
 
     async fn post(&self, body: Vec<u8>) -> Result<(), String> {
@@ -151,14 +152,14 @@ impl Traces {
             tracing::warn!(
                 spans_lost = refused.rejected_spans,
                 cause = refused.error_message,
-                "not all spans are taken"
+                "some spans were rejected"
             );
         }
         Ok(())
     }
 }
 
-/// Who records, by OpenTelemetry's names: <https://opentelemetry.io/docs/specs/semconv/resource/faas/>.
+/// The recording resource, by OpenTelemetry's names: <https://opentelemetry.io/docs/specs/semconv/resource/faas/>.
 fn resource(function: &'static str, region: String) -> Resource {
     let told = [
         ("service.namespace", environment::optional(environment::SERVICE_NAME)),
@@ -174,7 +175,7 @@ fn resource(function: &'static str, region: String) -> Resource {
         .build()
 }
 
-/// The spans that have ended and were not sent yet.
+/// Ended spans that are not exported yet.
 #[derive(Clone, Debug, Default)]
 struct Finished(Arc<Mutex<Vec<SpanData>>>);
 
@@ -193,7 +194,7 @@ impl SpanProcessor for Finished {
 
     fn on_end(&self, span: SpanData) {
         let mut spans = self.spans();
-        if span.span_context.is_sampled() && spans.len() < MOST {
+        if span.span_context.is_sampled() && spans.len() < MAX_PENDING_SPANS {
             spans.push(span);
         }
     }
@@ -216,7 +217,7 @@ struct Signer {
 }
 
 impl Signer {
-    /// What has to go with a request.
+    /// The headers of a signed request.
     async fn headers(
         &self,
         url: &str,

@@ -1,4 +1,4 @@
-//! Who may call what: at the gateway, and again in every function.
+//! Access control: at the gateway, and again in every function.
 
 use std::sync::LazyLock;
 
@@ -6,33 +6,36 @@ use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
     api::ROUTES,
-    auth::{Role, Roles, refresh_token::RefreshToken},
     contract::{Access, Route},
+    identity::{RefreshToken, Role, Roles},
     store::{
         Mongodb,
-        sessions::{self, NewSession},
-        users::{self, NewUser},
+        mongodb::{
+            sessions::{self, NewSession},
+            users::{self, NewUser},
+        },
     },
 };
 use tests::{Call, Stage, aws, people, tokens};
 use ureq::http::Method;
 use uuid::Uuid;
 
-/// Everybody who may come, in the order of the table's columns.
+/// The kinds of callers, in the order of the table's columns.
 const CALLERS: [&str; 9] =
     ["no token", "garbage", "expired", "customer", "other customer", "staff", "admin", "disabled user", "deleted user"];
 
-/// What each of [`CALLERS`] is answered by a route. A new endpoint without an entry here fails the test.
+/// The status that each of [`CALLERS`] gets from a route. A new endpoint without an entry here fails the test.
 fn expected(name: &str) -> [u16; 9] {
-    // Whoever comes, and with whatever token.
+    // Any caller, with any token.
     let anybody = |status| [status; 9];
-    // The gateway answers without a token, the authorizer refuses one that is none, is over, or whose user is gone.
+    // The gateway refuses a missing token, the authorizer an invalid, expired or revoked one, or one whose user is
+    // gone.
     let user = |status| [401, 403, 403, status, status, status, status, 403, 403];
     let staff = |status| [401, 403, 403, 403, 403, status, status, 403, 403];
     let admin = |status| [401, 403, 403, 403, 403, 403, status, 403, 403];
-    // A function URL: the function answers everything itself, so that what is no good token is a 401.
+    // A function URL: the function answers everything itself, so that an invalid token is a 401.
     let staff_streamed = |status| [401, 401, 401, 403, 403, status, status, 403, 403];
-    // What belongs to the customer is not there for anybody else.
+    // A resource of the customer does not exist for any other caller.
     let owner = |status| [401, 403, 403, status, 404, 404, 404, 403, 403];
     match name {
         "auth-jwks" | "health" | "health-ready" | "lab-blocking" | "lab-breaker" | "lab-cache" | "lab-cpu"
@@ -55,7 +58,7 @@ fn expected(name: &str) -> [u16; 9] {
         "auth-sessions-delete" => owner(204),
         "orders-status" | "products-create" | "products-stock" | "products-update" | "reports-create" => staff(422),
         "products-export" => staff_streamed(200),
-        "products-delete" | "reports-get" => staff(404),
+        "orders-return" | "products-delete" | "reports-get" => staff(404),
         "users-list" | "users-get" | "users-update" => admin(200),
         "users-delete" => admin(204),
         "users-restore" => admin(404),
@@ -63,7 +66,7 @@ fn expected(name: &str) -> [u16; 9] {
     }
 }
 
-/// The body that a route is sent; by default one that nobody can read anything from.
+/// The body for a route; by default one that no type accepts.
 fn body(name: &str) -> Value {
     match name {
         "auth-refresh" => json!({ "refreshToken": "none" }),
@@ -73,7 +76,7 @@ fn body(name: &str) -> Value {
     }
 }
 
-/// Somebody with a session.
+/// A user with a session.
 struct Person {
     id: Uuid,
     session_id: Uuid,
@@ -81,7 +84,7 @@ struct Person {
 }
 
 impl Person {
-    /// Straight into the store: registering would take a while for so many.
+    /// Straight into the store: registering would take too long for so many.
     async fn new(mongodb: &Mongodb, role: Role) -> Self {
         let ambient = Ambient::system();
         let person = Self { id: ambient.id(), session_id: ambient.id(), role };
@@ -113,10 +116,10 @@ impl Person {
     }
 }
 
-/// A route's method and path, with an id where there has to be one.
+/// A route's method and path, with an id in place of its parameter.
 fn call(route_key: &str, id: Uuid) -> Call {
     let (method, path) = route_key.split_once(' ').unwrap();
-    // There is nothing after that: who may have all products need not get them here.
+    // No product follows this id, so that the export is empty.
     let path = path.replace("/export", &format!("/export?after={}", Uuid::max()));
     Call::new(method.parse::<Method>().unwrap(), path.replace("{id}", &id.to_string()))
         .header("if-match", "\"1\"")
@@ -134,7 +137,7 @@ async fn every_route_answers_everybody_as_the_table_says() {
 
     let mut surprises = Vec::new();
     for route in ROUTES {
-        // New for each route, since some routes end what they are called with.
+        // New for each route, since some routes end the caller's session or account.
         let customer = Person::new(&mongodb, Role::Customer).await;
         let other = Person::new(&mongodb, Role::Customer).await;
         let staff = Person::new(&mongodb, Role::Staff).await;
@@ -153,7 +156,7 @@ async fn every_route_answers_everybody_as_the_table_says() {
             Some(disabled.token()),
             Some(deleted.token()),
         ];
-        // The owner comes last, or there would be nothing left to refuse the others.
+        // The owner comes last, or nothing would be left to refuse the others.
         for column in [0, 1, 2, 4, 5, 6, 7, 8, 3] {
             let call = call(route.route_key, id).json(body(route.name));
             let call = tokens[column].iter().fold(call, |call, token| call.token(token));
@@ -178,10 +181,10 @@ fn with_a_token_that_is_none_every_protected_route_refuses() {
     }
 }
 
-/// The reply of a function; of one that streams, put together as the others' replies are.
+/// The reply of a function; a streamed one is converted to the others' form.
 fn invoke(route: &Route, event: &Value) -> Value {
     let reply = aws::invoke(route.name, event);
-    // Head and body are bytes to whoever invokes it directly, and have this between them.
+    // To a direct invocation, a streamed reply is bytes: the head, this separator, the body.
     let Some((head, body)) = reply.as_str().and_then(|text| text.split_once("\0\0\0\0\0\0\0\0")) else {
         return reply;
     };
@@ -207,7 +210,7 @@ fn a_function_invoked_past_the_gateway_asks_for_the_permission_again() {
             let mut event = aws::http_event(route.route_key, &json!({}));
             let id = "018f0000-0000-7000-8000-000000000000";
             event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": id, "sid": id, "roles": roles } });
-            // What a gateway could have said of the caller counts for nothing where there is none.
+            // Without a gateway its statement about the caller counts for nothing.
             let expected = if route.streamed { 401 } else { expected };
             let reply = invoke(route, &event);
             assert_eq!(reply["statusCode"], expected, "{} as {roles:?}: {reply}", route.name);
@@ -225,7 +228,7 @@ fn an_event_that_is_none_is_refused_and_answered() {
     }
 }
 
-/// A customer whom all forged tokens are about.
+/// The customer that all forged tokens name.
 fn victim() -> &'static (Uuid, Uuid) {
     static VICTIM: LazyLock<(Uuid, Uuid)> = LazyLock::new(|| {
         let id = people::id_of(&people::log_in(&people::register()));
@@ -264,6 +267,10 @@ fn the_authorizer_refuses_tokens_with_another_header() {
         ("typ", json!("JWT")),
         ("typ", json!("id+jwt")),
         ("typ", Value::Null),
+        ("crit", json!([])),
+        ("crit", json!(["exp"])),
+        ("crit", json!(["souk"])),
+        ("souk", json!(1)),
     ] {
         let mut header = tokens::header();
         header[name] = value.clone();
@@ -299,7 +306,7 @@ fn the_authorizer_refuses_tokens_that_bring_their_own_key() {
     }
     refused("a stranger's key under our key's id", &stranger.sign(&tokens::header().to_string(), &claims));
 
-    // Our public key, which everybody has, as if it were a shared secret.
+    // The public key, used as if it were a shared secret.
     let published = Call::get("/.well-known/jwks.json").send().expect(200).json();
     let ours = published["keys"][0]["x"].as_str().unwrap().to_owned();
     let mut header = tokens::header();

@@ -1,39 +1,38 @@
-//! The relay and the consumers: what was committed arrives, once, whatever died in between.
+//! The relay and the consumers: a committed message arrives once, even after a crash in between.
 
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    auth::{Role, Roles},
     email::EmailAddress,
-    lambda::IdempotencyKey,
-    mail::{Content, Email, Recipient},
+    identity::{Role, Roles},
+    mail::{Content, Email, EmailQueue, Recipient},
+    messaging::OutboxMessage,
     money::{Currency, Money},
-    queue::{EmailQueue, Outgoing},
+    order::NewOrder,
     store::{
         Mongodb, Mysql,
-        idempotency::{self, Outcome},
-        orders::{self, NewOrder},
+        mongodb::users::{self, Inserted, NewUser},
+        mysql::orders,
         outbox::Outbox,
-        users::{self, Inserted, NewUser},
     },
     telemetry::Trace,
 };
-use tests::{Stage, aws, people, queue::Queue};
+use tests::{Stage, aws, keyed, people, queue::Queue};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-fn message(user_id: Uuid, content: Content) -> Outgoing {
+fn message(user_id: Uuid, content: Content) -> OutboxMessage {
     let ambient = Ambient::system();
     let mail = Email { to: Recipient::User(user_id), content };
-    Outgoing::new::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
+    OutboxMessage::command::<EmailQueue>(ambient.id(), &Trace::of(None, None, &ambient), mail).unwrap()
 }
 
-/// A mail that can be told from every other one.
+/// A mail with a unique content.
 fn order_placed(order_id: Uuid) -> Content {
     Content::OrderPlaced { order_id, total: Money { amount: 100, currency: Currency::EUR }, items: 1 }
 }
 
-/// Adds a user as registering does, and dies before the message is sent.
+/// Registers a user as the endpoint does, and dies before the message is sent.
 async fn register_and_die(mongodb: &Mongodb, email: &EmailAddress, content: Content) -> Uuid {
     let ambient = Ambient::system();
     let user = NewUser {
@@ -43,7 +42,7 @@ async fn register_and_die(mongodb: &Mongodb, email: &EmailAddress, content: Cont
         password_hash: None,
         identity_key: None,
         roles: Roles(vec![Role::Customer]),
-        // So long ago that the lease of whoever died is over.
+        // Long enough ago for the lease to be expired.
         now: ambient.now() - Duration::minutes(5),
     };
     let outgoing = message(user.id, content);
@@ -73,13 +72,10 @@ async fn a_mail_whose_sender_died_after_the_write_to_mongodb_still_goes_out_once
 /// Places an order as the endpoint does, and dies before its message is sent.
 async fn place_and_die(mysql: &Mysql, user_id: Uuid, now: OffsetDateTime) -> Uuid {
     let (ambient, product) = (Ambient::system(), people::new_product(3).parse().unwrap());
-    let key = IdempotencyKey::new(Some(&people::new_key()), b"{}").unwrap();
-    let Outcome::Claimed(claim) = idempotency::claim(mysql, &ambient, "test", user_id, &key).await.unwrap() else {
-        panic!("the key is new");
-    };
-    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], now };
-    let finish = |order: &orders::Order| Ok(("{}".to_owned(), [message(user_id, order_placed(order.id))]));
-    orders::place(mysql, &new, &claim, finish).await.unwrap();
+    let mut work = keyed::begin(mysql, user_id, now).await.unwrap();
+    let new = NewOrder { id: ambient.id(), user_id, lines: vec![(product, 1)], expected_total: None, now };
+    let (order, _) = orders::place(&mut work, &new).await.unwrap().unwrap();
+    work.commit(201, "{}", &[message(user_id, order_placed(order.id))]).await.unwrap();
     new.id
 }
 
@@ -135,7 +131,7 @@ async fn in_a_batch_what_cannot_be_read_goes_to_the_dead_letter_queue_and_twice_
     );
 }
 
-/// With `--env`, which is how an operator does it in AWS. The sender died a moment ago, so that the relay leaves it alone.
+/// With `--env`, like an operator in AWS. The sender died a moment ago, so that its lease keeps the relay away.
 #[tokio::test]
 async fn an_operator_sees_what_waits_in_the_outbox_and_sends_it() {
     let (mysql, mongodb): (Mysql, Mongodb) = (Stage::get().resource(), Stage::get().resource());

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    notification::{Content, Notification},
-    queue::{NotificationQueue, Outgoing},
+    messaging::OutboxMessage,
+    notification::{Content, Notification, NotificationQueue},
     telemetry::Trace,
 };
 use tests::{Call, Reply, aws, people};
 use ureq::http::Method;
 use uuid::Uuid;
 
-/// How long a notification may take that went straight to its queue.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a notification may take from its queue.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn get(token: &str, query: &str) -> Value {
     Call::get(format!("/v1/users/me/notifications{query}")).token(token).send().expect(200).json()
@@ -24,7 +24,7 @@ fn read(token: &str, id: &Value) -> Reply {
     Call::post(format!("/v1/users/me/notifications/{}/read", id.as_str().unwrap())).token(token).send()
 }
 
-/// Waits until the user has so many notifications, and returns them.
+/// Waits until the user has this many notifications, and returns them.
 fn wait_for(token: &str, count: usize) -> Vec<Value> {
     let start = Instant::now();
     loop {
@@ -33,22 +33,22 @@ fn wait_for(token: &str, count: usize) -> Vec<Value> {
             assert_eq!(found.len(), count, "{found:?}");
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "{} of {count} notifications", found.len());
+        assert!(start.elapsed() < TIMEOUT, "{} of {count} notifications", found.len());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// A notification as it lies in the queue.
-fn message(user_id: Uuid, order_id: Uuid) -> Outgoing {
+/// A notification's message for its queue.
+fn message(user_id: Uuid, order_id: Uuid) -> OutboxMessage {
     let ambient = Ambient::system();
     let content = Content::OrderConfirmed { order_id };
     let told = Notification { user_id, content, created_at: ambient.now() };
-    Outgoing::new::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
+    OutboxMessage::command::<NotificationQueue>(ambient.id(), &Trace::of(None, None, &ambient), told).unwrap()
 }
 
-/// Hands the consumer a batch, of which nothing may fail.
-fn deliver(messages: &[&Outgoing]) {
-    let record = |message: &&Outgoing| {
+/// Invokes the consumer with a batch, which must not fail.
+fn deliver(messages: &[&OutboxMessage]) {
+    let record = |message: &&OutboxMessage| {
         json!({
             "messageId": message.id, "receiptHandle": message.id, "body": message.envelope, "eventSource": "aws:sqs",
             "attributes": { "ApproximateReceiveCount": "1" }, "messageAttributes": {},
@@ -72,7 +72,7 @@ fn a_notification_comes_when_an_order_is_placed_and_with_each_of_its_steps() {
 
     let path = format!("/v1/orders/{}/status", order["id"].as_str().unwrap());
     for (step, status) in ["confirmed", "shipped", "delivered"].into_iter().enumerate() {
-        // Again changes nothing, and says nothing.
+        // Idempotent: the second request sends nothing.
         for _ in 0..2 {
             let body = json!({ "status": status });
             let _ = Call::new(Method::PATCH, &path).token(people::admin()).json(body).send().expect(200);
@@ -129,7 +129,7 @@ fn a_notification_is_marked_as_read_by_its_owner_once() {
 fn notifications_come_in_pages_that_belong_to_one_user_and_one_filter() {
     let token = people::log_in(&people::register());
     let owner = people::id_of(&token).parse().unwrap();
-    let messages: Vec<Outgoing> = (0..7).map(|_| message(owner, Ambient::system().id())).collect();
+    let messages: Vec<OutboxMessage> = (0..7).map(|_| message(owner, Ambient::system().id())).collect();
     deliver(&messages.iter().collect::<Vec<_>>());
     let mut expected: Vec<Value> = messages.iter().map(|message| json!(message.id)).collect();
     expected.sort_by(|one, other| other.as_str().cmp(&one.as_str()));

@@ -3,7 +3,10 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use tests::{Call, Reply, people, people::LoggedIn};
+use tests::{
+    Call, Reply,
+    people::{self, LoggedIn},
+};
 use ureq::http::Method;
 
 fn me(token: &str) -> Reply {
@@ -148,7 +151,7 @@ fn a_deleted_user_is_restored_while_the_address_is_free() {
     assert_eq!((&restored["status"], &restored["email"]), (&json!("active"), &json!(email)));
     let token = people::log_in(&email);
     assert_eq!(people::id_of(&token), id);
-    // What ended with the deletion does not come back.
+    // Sessions that ended with the deletion do not come back.
     let _ = people::refresh(&session.refresh_token).expect(401);
     assert!(!people::is_let_in(&session.access_token));
 }

@@ -1,4 +1,5 @@
-//! Charts as SVG, in the page's colours: a chart says which of its colours something has, the page says what that is, by day and by night.
+//! Charts as SVG in the page's colours: a chart names a variable for each colour, and the page defines it for light and
+//! dark.
 
 use anyhow::{Context, Result};
 use plotters::{
@@ -16,11 +17,11 @@ const FONT: (&str, i32) = ("sans-serif", 16);
 /// Half the width of a mark.
 const MARK: i32 = 4;
 
-/// Stand for the page's variables: text, grid, and a colour for each series.
+/// Placeholders of the page's variables: text, grid, and a colour for each series.
 const TEXT: RGBColor = RGBColor(1, 1, 1);
 const GRID: RGBColor = RGBColor(2, 2, 2);
 const SERIES: [RGBColor; 3] = [RGBColor(3, 3, 3), RGBColor(4, 4, 4), RGBColor(5, 5, 5)];
-/// What each of them is called in the page's style.
+/// Their names in the page's style.
 const VARIABLES: [(RGBColor, &str); 5] = [
     (TEXT, "--text"),
     (GRID, "--grid"),
@@ -28,7 +29,7 @@ const VARIABLES: [(RGBColor, &str); 5] = [
     (SERIES[1], "--series-1"),
     (SERIES[2], "--series-2"),
 ];
-/// How each series marks its points, in the legend: for whoever sees no colours.
+/// Each series' mark in the legend, for readers who see no colours.
 const MARKS: [char; 3] = ['●', '▲', '■'];
 
 pub struct Chart {
@@ -50,17 +51,17 @@ pub struct Axis {
 pub struct Line {
     name: &'static str,
     points: Vec<(f64, f64)>,
-    /// Whether its points are marked: those that were measured are.
+    /// Whether its points are marked: measured ones are.
     is_marked: bool,
 }
 
 impl Line {
-    /// Of what was measured.
+    /// A line of measured points.
     pub fn marked(name: &'static str, points: Vec<(f64, f64)>) -> Self {
         Self { name, points, is_marked: true }
     }
 
-    /// Of what was computed.
+    /// A line of computed points.
     pub fn plain(name: &'static str, points: Vec<(f64, f64)>) -> Self {
         Self { name, points, is_marked: false }
     }
@@ -77,7 +78,7 @@ impl Chart {
         Self { title, content: Content::Bars { groups, values } }
     }
 
-    /// The names of what is told apart by colour and mark, with their marks.
+    /// The names of the lines, with their marks.
     pub fn legend(&self) -> Vec<(&'static str, char)> {
         let Content::Lines { lines, .. } = &self.content else { return Vec::new() };
         let mark = |(line, mark): (&Line, char)| (line.name, if line.is_marked { mark } else { '—' });
@@ -97,7 +98,7 @@ impl Chart {
         Ok(self.in_page_colours(&svg))
     }
 
-    /// As wide as the page has it, in its colours, and with a name for whoever does not see it.
+    /// Scalable, in the page's colours, and with a name for screen readers.
     fn in_page_colours(&self, svg: &str) -> String {
         let (width, height) = SIZE;
         let mut svg = svg.replacen(

@@ -1,4 +1,4 @@
-//! One environment of a function: a process that is handed requests.
+//! One environment of a function: a process that serves requests.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use runtime_api::{Function, Streamed, http_event};
 use serde_json::{Value, json};
 
-/// The reactor's threads, so that the figures mean the same on every machine: as many as the smaller managed instances have cores.
+/// The reactor's threads, so that the figures compare across machines: as many as the smaller managed instances have
+/// cores.
 const REACTOR_THREADS: u32 = 2;
 
 /// A running function of the lab.
@@ -16,13 +17,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Starts it.
+    /// Starts an environment.
     pub fn start(root: &Path, name: &str, concurrency: u32, variables: &[(&str, String)]) -> Result<Self> {
         let binary = root.join("target/lambda").join(name).join("bootstrap");
         let mut all = vec![
             ("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string()),
             ("TOKIO_WORKER_THREADS", REACTOR_THREADS.to_string()),
-            // That Redis hangs, for instance, is on purpose here.
+            // Warnings, such as about a hanging Redis, are expected here.
             (shared::environment::LOG_LEVEL, "ERROR".to_owned()),
         ];
         all.extend_from_slice(variables);
@@ -39,7 +40,7 @@ impl Environment {
         Ok(serde_json::from_str(reply["body"].as_str().unwrap_or_default())?)
     }
 
-    /// Sends a request, and returns its reply while that is still coming.
+    /// Sends a request, and returns its streamed reply.
     pub fn stream(&self, query: &str) -> Result<Streamed> {
         let reply = self.function.stream(&self.event(query))?;
         ensure!(reply.status == 200, "{} with {query}: {}", self.route_key, reply.status);
@@ -52,7 +53,7 @@ impl Environment {
         event
     }
 
-    /// The memory that it has at most had at once, in MB.
+    /// Its peak memory, in MB.
     pub fn peak_memory(&self) -> Result<f64> {
         let kilobytes = self.function.peak_memory().context("the function has ended")?;
         Ok(f64::from(u32::try_from(kilobytes)?) / 1024.0)

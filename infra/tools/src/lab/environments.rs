@@ -1,4 +1,5 @@
-//! One environment for every request at once, as on classic Lambda, against one that serves as many: Node's cluster against one process.
+//! One environment per concurrent request, as on classic Lambda, against one for all of them: Node's cluster against
+//! one process.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::{
     load::{self, Load},
 };
 
-/// Requests at once.
+/// Concurrent requests.
 const CLIENTS: u32 = 16;
 
 struct Measured {
@@ -72,14 +73,14 @@ pub async fn run(lab: &Lab) -> Result<Finding> {
     })
 }
 
-/// Reads what is in the cache, by as many clients whatever the number of environments.
+/// Reads a cached value, with the same number of clients for any number of environments.
 async fn measure(lab: &Lab, environments: u32, concurrency: u32) -> Result<Measured> {
-    let stores = (Mysql::open(&lab.opener)?, <Redis>::open(&lab.opener)?);
+    let stores = (Mysql::open(&lab.context)?, <Redis>::open(&lab.context)?);
     let before = connections(&stores).await?;
     let running = (0..environments).map(|_| lab.start("lab-cache", concurrency, &[])).collect::<Result<Vec<_>>>()?;
-    let query = format!("id={}&milliseconds=1", lab.opener.ambient.id());
+    let query = format!("id={}&milliseconds=1", lab.context.ambient.id());
     let request = |client: usize, _| running[client % running.len()].get(&query).map(drop);
-    // The first fills the cache, the others wait for it; then every environment has had a request.
+    // The first request fills the cache, the others wait for it; after that every environment has served one.
     load::run(CLIENTS as usize, load::times(5), request)?;
     let time = lab.amount(Duration::from_secs(3), Duration::from_secs(1));
     let load = load::run(CLIENTS as usize, load::during(time), request)?;

@@ -1,4 +1,4 @@
-//! What an experiment comes to.
+//! The result of an experiment.
 
 use super::chart::Chart;
 
@@ -7,15 +7,15 @@ pub struct Finding {
     pub title: &'static str,
     pub table: Table,
     pub charts: Vec<Chart>,
-    /// One sentence: what there is to see. It has figures in it.
+    /// One sentence with figures: the observation.
     pub seen: String,
-    /// One sentence: what to say about it.
+    /// One sentence: the conclusion.
     pub said: &'static str,
-    /// Why the figures do not show what they should; nothing where they do.
+    /// Why the figures contradict the expectation; `None` if they confirm it.
     pub surprise: Option<String>,
 }
 
-/// Figures, the first column of which says what they are of.
+/// Figures, labelled by the first column.
 pub struct Table {
     pub columns: Vec<&'static str>,
     pub rows: Vec<Vec<String>>,
@@ -45,7 +45,7 @@ impl Table {
     }
 }
 
-/// Nothing where the expectation holds; what was expected where it does not.
+/// `None` if the expectation holds, else its text.
 pub fn unless(holds: bool, expectation: impl FnOnce() -> String) -> Option<String> {
     (!holds).then(expectation)
 }

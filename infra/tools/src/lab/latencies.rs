@@ -1,8 +1,8 @@
-//! How long requests took.
+//! Latencies of requests.
 
 use std::time::Duration;
 
-/// At least one of them, the shortest first.
+/// At least one latency, in ascending order.
 pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
@@ -15,17 +15,17 @@ impl Latencies {
         self.0.len()
     }
 
-    /// Half of them took at most so many milliseconds.
+    /// The median, in milliseconds.
     pub fn p50(&self) -> f64 {
         self.percentile(50)
     }
 
-    /// All but one in a hundred took at most so many milliseconds.
+    /// The 99th percentile, in milliseconds.
     pub fn p99(&self) -> f64 {
         self.percentile(99)
     }
 
-    /// The nearest rank, in milliseconds.
+    /// The nearest-rank percentile, in milliseconds.
     fn percentile(&self, percent: usize) -> f64 {
         let rank = (self.0.len() * percent).div_ceil(100).max(1);
         self.0.get(rank - 1).map_or(f64::NAN, |time| milliseconds(*time))

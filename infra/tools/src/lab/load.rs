@@ -1,4 +1,4 @@
-//! Clients that send requests side by side.
+//! Concurrent clients that send requests.
 
 use std::{
     thread,
@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use super::latencies::Latencies;
 
-/// What came of it.
+/// The result of a load.
 pub struct Load {
     pub latencies: Latencies,
     /// From the first request to the last reply.
@@ -22,8 +22,8 @@ impl Load {
     }
 }
 
-/// Has each of `clients` send a request, wait for its reply, and send the next while `goes_on` says so. `request` is told which client and
-/// which of its requests it is.
+/// Closed loop: each of `clients` sends a request, waits for its reply, and sends the next while `goes_on` holds.
+/// `request` gets the numbers of the client and of its request.
 pub fn run(
     clients: usize,
     goes_on: impl Fn(usize) -> bool + Sync,
@@ -53,7 +53,7 @@ pub fn during(time: Duration) -> impl Fn(usize) -> bool + Sync {
     move |_| Instant::now() < end
 }
 
-/// For clients that send so many requests each.
+/// For clients that send a number of requests each.
 pub fn times(count: usize) -> impl Fn(usize) -> bool + Sync {
     move |sent| sent < count
 }

@@ -1,21 +1,22 @@
-//! `tools lab`: the ideas of [`shared::lab`], run, measured and drawn.
+//! `tools lab`: the experiments of [`shared::lab`], run, measured and drawn.
 //!
-//! The binaries are those that the stage deploys, run as Lambda runs them ([`runtime_api`]), so that nothing is measured but them: no
-//! gateway, no emulator. Every experiment checks that its idea holds, with wide room; how much, is in the figures.
+//! The binaries are those that the stage deploys, run as Lambda runs them ([`runtime_api`]), so that gateway and
+//! emulator do not distort the figures. Every experiment checks its expectation with a wide margin; the figures tell
+//! how wide.
 
-mod adding;
-mod caching;
+mod blocking;
+mod breaker;
+mod cache;
 mod chart;
+mod cpu;
+mod crypto;
 mod environment;
 mod environments;
 mod finding;
-mod hanging;
-mod hashing;
 mod latencies;
 mod load;
 mod page;
-mod streaming;
-mod waiting;
+mod stream;
 
 use std::{
     fs,
@@ -25,30 +26,30 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lexopt::{Arg, Parser, ValueExt};
-use shared::contract::Opener;
+use shared::contract::ResourceContext;
 
 use environment::Environment;
 use finding::Finding;
 
-/// How often an experiment is repeated whose idea did not show: a busy machine may hide it once.
+/// How often an experiment is repeated that contradicts its expectation: a busy machine may cause that once.
 const ATTEMPTS: u32 = 3;
 
-/// What the experiments share.
+/// The context of all experiments.
 pub struct Lab {
     /// The checkout.
     root: PathBuf,
-    opener: Opener,
-    /// Fewer samples: enough to see whether an idea holds, too few for a page that somebody looks at.
+    context: ResourceContext,
+    /// Fewer samples: enough to check the expectations, too few for a page to publish.
     is_quick: bool,
 }
 
 impl Lab {
-    /// Starts one environment of a function, which serves that many requests at once.
+    /// Starts one environment of a function with this concurrency.
     fn start(&self, function: &str, concurrency: u32, variables: &[(&str, String)]) -> Result<Environment> {
         Environment::start(&self.root, function, concurrency, variables)
     }
 
-    /// One or the other amount.
+    /// Chooses an amount.
     fn amount<T>(&self, usual: T, quick: T) -> T {
         if self.is_quick { quick } else { usual }
     }
@@ -56,41 +57,41 @@ impl Lab {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Experiment {
-    Waiting,
-    Hashing,
-    Adding,
+    Blocking,
+    Crypto,
+    Cpu,
     Environments,
-    Streaming,
-    Caching,
-    Hanging,
+    Stream,
+    Cache,
+    Breaker,
 }
 
 impl Experiment {
     const ALL: [Self; 7] =
-        [Self::Waiting, Self::Hashing, Self::Adding, Self::Environments, Self::Streaming, Self::Caching, Self::Hanging];
+        [Self::Blocking, Self::Crypto, Self::Cpu, Self::Environments, Self::Stream, Self::Cache, Self::Breaker];
 
-    /// As the command line has it: the last part of the endpoint's path, where there is one.
+    /// The name on the command line: the last part of the endpoint's path, where there is one.
     fn name(self) -> &'static str {
         match self {
-            Self::Waiting => "blocking",
-            Self::Hashing => "crypto",
-            Self::Adding => "cpu",
+            Self::Blocking => "blocking",
+            Self::Crypto => "crypto",
+            Self::Cpu => "cpu",
             Self::Environments => "environments",
-            Self::Streaming => "stream",
-            Self::Caching => "cache",
-            Self::Hanging => "breaker",
+            Self::Stream => "stream",
+            Self::Cache => "cache",
+            Self::Breaker => "breaker",
         }
     }
 
     async fn run(self, lab: &Lab) -> Result<Finding> {
         match self {
-            Self::Waiting => waiting::run(lab),
-            Self::Hashing => hashing::run(lab),
-            Self::Adding => adding::run(lab),
+            Self::Blocking => blocking::run(lab),
+            Self::Crypto => crypto::run(lab),
+            Self::Cpu => cpu::run(lab),
             Self::Environments => environments::run(lab).await,
-            Self::Streaming => streaming::run(lab),
-            Self::Caching => caching::run(lab),
-            Self::Hanging => hanging::run(lab),
+            Self::Stream => stream::run(lab),
+            Self::Cache => cache::run(lab),
+            Self::Breaker => breaker::run(lab),
         }
     }
 }
@@ -105,7 +106,7 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    let lab = Lab { root, opener: Opener::system(), is_quick };
+    let lab = Lab { root, context: ResourceContext::system(), is_quick };
     let mut findings = Vec::new();
     for experiment in Experiment::ALL.into_iter().filter(|one| chosen.is_empty() || chosen.contains(one)) {
         let name = experiment.name();
@@ -114,9 +115,9 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
     }
     let dir = lab.root.join("target/lab");
     fs::create_dir_all(&dir)?;
-    // Few samples do not replace a page that somebody may want to keep.
+    // A quick run does not replace the page of a full one.
     let file = lab.amount("index.html", "quick.html");
-    fs::write(dir.join(file), page::html(&findings, lab.opener.ambient.now())?)?;
+    fs::write(dir.join(file), page::html(&findings, lab.context.ambient.now())?)?;
     println!("target/lab/{file} shows it");
     let failed: Vec<_> =
         findings.iter().filter(|(_, finding)| finding.surprise.is_some()).map(|(name, _)| *name).collect();
@@ -129,7 +130,7 @@ fn named(name: &str) -> Result<Experiment> {
     found.with_context(|| format!("there is no experiment `{name}`, but: {}", names()))
 }
 
-/// Runs an experiment until its idea shows, a few times at most, and prints it.
+/// Repeats an experiment until its expectation holds, a few times at most, and prints it.
 async fn find(lab: &Lab, experiment: Experiment) -> Result<Finding> {
     let mut attempt = 1;
     loop {

@@ -1,4 +1,4 @@
-//! One page with everything on it, which asks nobody for anything: no script, no font, no address.
+//! One self-contained page with everything on it: no script, no font, no remote address.
 
 use std::fmt::Write as _;
 

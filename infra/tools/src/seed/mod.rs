@@ -1,4 +1,4 @@
-//! `tools seed`: sample data. The same data every time, and running it again adds only what is missing.
+//! `tools seed`: sample data. Deterministic and idempotent: a second run adds only what is missing.
 
 mod orders;
 mod products;
@@ -7,7 +7,7 @@ mod users;
 use anyhow::{Result, bail, ensure};
 use lexopt::{Arg, Parser};
 use shared::{
-    contract::{Opener, Resource},
+    contract::{Resource, ResourceContext},
     store::{Mongodb, Mysql},
 };
 use time::OffsetDateTime;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 /// Rows of one INSERT. A statement takes at most 65,535 values.
 const ROWS_PER_INSERT: u32 = 2000;
 
-/// How much of everything.
+/// The amounts of sample data.
 struct Amounts {
     products: u32,
     orders: u32,
@@ -38,12 +38,12 @@ pub async fn run(arguments: &mut Parser) -> Result<()> {
 }
 
 async fn seed(amounts: &Amounts) -> Result<()> {
-    let opener = Opener::system();
-    let (mysql, mongodb) = (Mysql::open(&opener)?, Mongodb::open(&opener)?);
+    let context = ResourceContext::system();
+    let (mysql, mongodb) = (Mysql::open(&context)?, Mongodb::open(&context)?);
 
     products::add(&mysql, amounts.products).await?;
     println!("{} products", amounts.products);
-    let people = users::add(&mongodb, &opener.ambient, amounts.users).await?;
+    let people = users::add(&mongodb, &context.ambient, amounts.users).await?;
     if amounts.orders > 0 {
         orders::add(&mysql, amounts.orders, amounts.products, &people).await?;
         println!("{} orders", amounts.orders);
@@ -61,7 +61,7 @@ fn word(words: &[&'static str], number: u32, step: u32) -> &'static str {
     words[(number / step) as usize % words.len()]
 }
 
-/// A UUID version 7 that says when the thing was made, and otherwise only its kind and its number.
+/// A UUID version 7 of this creation time, otherwise derived from kind and number.
 fn id(kind: u8, created_at: OffsetDateTime, number: u32) -> Uuid {
     let mut tail = [0; 10];
     tail[5] = kind;

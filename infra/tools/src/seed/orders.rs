@@ -1,43 +1,48 @@
-//! Sample orders: of 1 to 4 products each, in every state, spread over the users.
+//! Sample orders: of 1 to 4 products each, in every status, spread over the users.
 
 use anyhow::{Context, Result};
-use shared::store::{
-    Mysql,
-    orders::Item,
-    sample_orders::{self, SampleOrder},
+use shared::{
+    order::{
+        Item,
+        Status::{self, Cancelled, Confirmed, Delivered, Pending, Shipped},
+    },
+    store::{
+        Mysql,
+        mysql::sample_orders::{self, SampleOrder},
+    },
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use super::{ROWS_PER_INSERT, batches, products};
 
-/// When the first sample order was placed. One more came every twelve seconds.
+/// The time of the first sample order. Another follows every twelve seconds.
 const EPOCH: OffsetDateTime = datetime!(2026-02-01 00:00 UTC);
 /// What became of twenty orders, and how many steps that took. Most of them arrived.
-const FATES: [(&str, u64); 20] = [
-    ("pending", 0),
-    ("confirmed", 1),
-    ("confirmed", 1),
-    ("shipped", 2),
-    ("shipped", 2),
-    ("cancelled", 1),
-    ("cancelled", 2),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
-    ("delivered", 3),
+const FATES: [(Status, u64); 20] = [
+    (Pending, 0),
+    (Confirmed, 1),
+    (Confirmed, 1),
+    (Shipped, 2),
+    (Shipped, 2),
+    (Cancelled, 1),
+    (Cancelled, 2),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
+    (Delivered, 3),
 ];
 
-/// Adds those of the first `count` orders that are not there.
+/// Adds the missing ones of the first `count` orders.
 pub async fn add(mysql: &Mysql, count: u32, products: u32, users: &[Uuid]) -> Result<()> {
     for numbers in batches(count, ROWS_PER_INSERT) {
         let rows = numbers.map(|number| order(number, products, users)).collect::<Result<Vec<_>>>()?;
@@ -56,7 +61,8 @@ fn order(number: u32, products: u32, users: &[Uuid]) -> Result<SampleOrder> {
         let product = u32::try_from(product)?;
         let (product_id, quantity) = (products::id(product), 1 + (number + line) % 3);
         if items.iter().all(|item| item.product_id != product_id) {
-            items.push(Item { product_id, quantity, unit_price: products::price(product) });
+            let (sku, name, unit_price) = (products::sku(product), products::name(product), products::price(product));
+            items.push(Item { product_id, sku, name, quantity, returned: 0, unit_price });
         }
     }
     let mut amounts = items.iter().map(|item| item.unit_price.times(item.quantity));

@@ -5,7 +5,7 @@ use shared::{
     money::{Currency, Money},
     store::{
         Mysql,
-        products::{self, Product},
+        mysql::products::{self, Product},
     },
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{ROWS_PER_INSERT, batches, word};
 
-/// When the sample catalogue began. One product came every second.
+/// The time of the first sample product. Another follows every second.
 const EPOCH: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 
 const MATERIALS: [&str; 12] =
@@ -38,7 +38,7 @@ const THINGS: [&str; 15] = [
     "Vase",
 ];
 
-/// Adds those of the first `count` products that are not there.
+/// Adds the missing ones of the first `count` products.
 pub async fn add(mysql: &Mysql, count: u32) -> Result<()> {
     for numbers in batches(count, ROWS_PER_INSERT) {
         let rows: Vec<Product> = numbers.map(product).collect();
@@ -49,12 +49,12 @@ pub async fn add(mysql: &Mysql, count: u32) -> Result<()> {
 
 /// The product with this number.
 fn product(number: u32) -> Product {
-    let (material, style, thing) = (word(&MATERIALS, number, 1), word(&STYLES, number, 12), word(&THINGS, number, 7));
+    let [material, style, thing] = words(number);
     let created_at = created_at(number);
     Product {
         id: id(number),
-        sku: format!("SOUK-{number:07}"),
-        name: format!("{style} {material} {thing}"),
+        sku: sku(number),
+        name: name(number),
         description: format!(
             "A {} {}, {} by hand.",
             material.to_lowercase(),
@@ -69,11 +69,24 @@ fn product(number: u32) -> Product {
     }
 }
 
+fn words(number: u32) -> [&'static str; 3] {
+    [word(&MATERIALS, number, 1), word(&STYLES, number, 12), word(&THINGS, number, 7)]
+}
+
+pub(super) fn sku(number: u32) -> String {
+    format!("SOUK-{number:07}")
+}
+
+pub(super) fn name(number: u32) -> String {
+    let [material, style, thing] = words(number);
+    format!("{style} {material} {thing}")
+}
+
 pub(super) fn id(number: u32) -> Uuid {
     super::id(0, created_at(number), number)
 }
 
-/// 5.00 to 204.99, and every price differs from its neighbours'.
+/// 5.00 to 204.99; neighbours have different prices.
 pub(super) fn price(number: u32) -> Money {
     Money { amount: 500 + u64::from(number) * 7919 % 20_000, currency: Currency::EUR }
 }

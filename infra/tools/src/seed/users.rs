@@ -1,12 +1,13 @@
-//! Users to log in as, and more of them to fill lists.
+//! Sample users: some to log in as, and many to fill lists.
 
 use anyhow::Result;
 use shared::{
     ambient::Ambient,
-    auth::{Role, Roles, password},
+    auth::password,
+    identity::{Role, Roles},
     store::{
         Mongodb,
-        users::{self, NewUser},
+        mongodb::users::{self, NewUser},
     },
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
@@ -14,14 +15,14 @@ use uuid::Uuid;
 
 use super::{batches, word};
 
-/// Printed for people to log in with; the stage is the only place that has these users.
+/// Printed as a login; only the stage has these users.
 const PASSWORD: &str = "correct-horse-battery-staple";
 const USERS: [(&str, Role); 3] = [
     ("admin@souk.example", Role::Admin),
     ("staff@souk.example", Role::Staff),
     ("customer@souk.example", Role::Customer),
 ];
-/// When the first of the many registered. One more came every minute.
+/// The time of the first of many registrations. Another follows every minute.
 const EPOCH: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const DOCUMENTS_PER_INSERT: u32 = 500;
 
@@ -32,9 +33,9 @@ const GIVEN_NAMES: [&str; 16] = [
 const FAMILY_NAMES: [&str; 11] =
     ["aziz", "berger", "cohen", "demir", "el-amrani", "fischer", "garcia", "haddad", "ivanova", "jensen", "khan"];
 
-/// Adds the users to log in as and `count` others, unless they are there; the ids of all.
+/// Adds the missing ones of the users to log in as and of `count` others; returns all ids.
 pub async fn add(mongodb: &Mongodb, ambient: &Ambient, count: u32) -> Result<Vec<Uuid>> {
-    // One for all: hashing takes its time.
+    // One hash for all: hashing is slow.
     let hash = password::hash(&PASSWORD.into(), ambient).await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut ids = Vec::new();
     for (email, role) in USERS {

@@ -1,4 +1,4 @@
-//! CloudFormation: what of the stack is there.
+//! CloudFormation: the state, resources and template of the stack.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use ureq::http::Method;
 
 use super::Aws;
 
-/// A route as it is or as it should be.
+/// A route, existing or wanted.
 #[derive(PartialEq, Eq)]
 pub struct Route {
     /// `METHOD /path`

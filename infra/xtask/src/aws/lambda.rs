@@ -1,4 +1,4 @@
-//! Lambda: new code and another environment for a deployed function, and direct calls.
+//! Lambda: code, environment and alias of a deployed function, and direct invocations.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use ureq::http::Method;
 use super::Aws;
 use crate::process::wait_until;
 
-/// Where zipped code is put for CloudFormation and Lambda to read.
+/// The bucket from which CloudFormation and Lambda read zipped code.
 pub const BUCKET: &str = "souk-artifacts";
 
 /// How long a change of a function may take to be in force.
-const UPDATE: Duration = Duration::from_secs(30);
+const UPDATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A deployed function and the variables of its environment.
 pub struct Function {
@@ -46,13 +46,13 @@ impl Aws {
         self.rest("lambda", &Method::PUT, &path, Some(&json!({"S3Bucket": BUCKET, "S3Key": key}))).map(drop)
     }
 
-    /// Has an alias of a function lead to whatever its code is at the time.
+    /// Points an alias of a function to `$LATEST`: always to its newest code.
     pub fn follow_latest(&self, function: &str, alias: &str) -> Result<()> {
         let path = format!("/2015-03-31/functions/{function}/aliases/{alias}");
         self.rest("lambda", &Method::PUT, &path, Some(&json!({"FunctionVersion": "$LATEST"}))).map(drop)
     }
 
-    /// Calls a function and waits for what it returns, be that a reply or an error object.
+    /// Invokes a function and waits for its reply, or its error object.
     pub fn invoke(&self, function: &str, event: &Value) -> Result<Value> {
         let path = format!("/2015-03-31/functions/{function}/invocations");
         self.rest("lambda", &Method::POST, &path, Some(event))
@@ -77,16 +77,18 @@ impl Aws {
         Ok(functions.filter_map(read).collect())
     }
 
-    /// Gives a function this environment, unless somebody else has changed the function since it was read.
+    /// Updates a function's environment. Optimistic locking: fails if the function has changed since it was read.
     pub fn update_environment(&self, function: &Function) -> Result<()> {
         let body = json!({"Environment": {"Variables": function.variables}, "RevisionId": function.revision});
         self.rest("lambda", &Method::PUT, &configuration_path(&function.name), Some(&body)).map(drop)
     }
 
-    /// Waits until what was last changed of a function is in force.
+    /// Waits until a function's last change is in force.
     pub fn wait_until_updated(&self, function: &str) -> Result<()> {
         let status = || Ok::<_, anyhow::Error>(self.configuration(function)?["LastUpdateStatus"].clone());
-        if !wait_until(UPDATE, || status().is_ok_and(|status| status != "InProgress")) || status()? != "Successful" {
+        if !wait_until(UPDATE_TIMEOUT, || status().is_ok_and(|status| status != "InProgress"))
+            || status()? != "Successful"
+        {
             bail!("{function} does not take its new configuration");
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! CloudWatch Logs: what the functions wrote.
+//! CloudWatch Logs: the functions' log lines.
 
 use anyhow::Result;
 use serde_json::json;
@@ -20,7 +20,7 @@ impl Aws {
             let found = page["events"].as_array().into_iter().flatten();
             events.extend(found.filter_map(|event| {
                 let (milliseconds, message) = (event["timestamp"].as_i64()?, event["message"].as_str()?.to_owned());
-                // MiniStack gives events no id; function lines name their request, so this tells them apart.
+                // MiniStack gives events no id. A function's lines name their request, so this one is unique.
                 let id = format!("{} {milliseconds} {message}", event["logStreamName"]);
                 Some(LogEvent { id, milliseconds, message })
             }));

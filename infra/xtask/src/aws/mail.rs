@@ -1,4 +1,4 @@
-//! SES: the sender's identity, and the inbox where the stage keeps what was sent.
+//! SES: the sender's identity, and the inbox in which the stage keeps sent mails.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use ureq::http::Method;
 use super::Aws;
 
 impl Aws {
-    /// SES sends only for identities that it has verified; on the stage that is a formality.
+    /// SES sends only for verified identities. On the stage the request alone verifies one.
     pub fn verify_sender(&self, address: &str) -> Result<()> {
         let body = json!({"EmailIdentity": address});
         self.rest("ses", &Method::POST, "/v2/email/identities", Some(&body)).map(drop)
     }
 
-    /// What was sent to an address, oldest first.
+    /// The mails to an address, oldest first.
     pub fn inbox(&self, address: &str) -> Result<Vec<Value>> {
         let reply = self.rest("ses", &Method::GET, "/_ministack/ses/messages", None)?;
         let accounts = reply["messages"].as_object().into_iter().flat_map(|accounts| accounts.values());

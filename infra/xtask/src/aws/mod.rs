@@ -1,6 +1,6 @@
 //! The few calls to the stage's AWS that this tool makes itself.
 //!
-//! MiniStack reads who is calling from the `Authorization` header but does not verify signatures, so none are made.
+//! MiniStack reads the caller from the `Authorization` header but does not verify the signature, so none is made.
 
 mod cloudformation;
 mod gateway;
@@ -24,12 +24,16 @@ pub use logs::LogEvent;
 
 use crate::stage::{ACCESS_KEY_ID, REGION, Stage};
 
+/// Of one call: a deployed function may be invoked by it.
+const TIMEOUT: Duration = Duration::from_secs(90);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub struct Aws {
     agent: Agent,
     endpoint: String,
 }
 
-/// An error that AWS answered with.
+/// An error reply of AWS.
 #[derive(Debug)]
 pub struct AwsError {
     pub code: String,
@@ -46,13 +50,13 @@ impl std::fmt::Display for AwsError {
 
 impl Aws {
     pub fn of(stage: &Stage) -> Self {
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(90)));
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
         Self { agent: Agent::new_with_config(config.build()), endpoint: stage.aws_endpoint() }
     }
 
     pub fn is_healthy(&self) -> bool {
         let url = format!("{}/_ministack/health", self.endpoint);
-        let request = self.agent.get(url).config().timeout_global(Some(Duration::from_secs(2))).build();
+        let request = self.agent.get(url).config().timeout_global(Some(HEALTH_TIMEOUT)).build();
         request.call().is_ok_and(|reply| reply.status() == 200)
     }
 
@@ -98,7 +102,7 @@ fn read(reply: &mut Response<Body>) -> Result<String> {
     Ok(reply.body_mut().with_config().limit(64 << 20).lossy_utf8(true).read_to_string()?)
 }
 
-/// Turns "there is no such thing" into `None`.
+/// Turns a `NotFound` error into `None`.
 fn optional<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,4 +1,4 @@
-//! SSM parameters and Secrets Manager secrets: what the stores stack hands to the app stack.
+//! SSM parameters and Secrets Manager secrets, which the stores stack hands to the app stack.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ impl Aws {
         Ok(reply.and_then(|reply| reply["Parameter"]["Value"].as_str().map(str::to_owned)))
     }
 
-    /// Writes a parameter unless it is already so.
+    /// Writes a parameter unless it has this value already.
     pub fn put_parameter(&self, name: &str, value: &str) -> Result<()> {
         if self.parameter(name)?.as_deref() == Some(value) {
             return Ok(());
@@ -20,7 +20,7 @@ impl Aws {
         self.json("ssm", "AmazonSSM.PutParameter", &body).map(drop)
     }
 
-    /// Writes a secret unless it is already so.
+    /// Writes a secret unless it has this value already.
     pub fn put_secret(&self, name: &str, value: &Value) -> Result<()> {
         let text = value.to_string();
         let call =

@@ -1,4 +1,4 @@
-//! As much XML as CloudFormation's replies need: the text of elements by their name.
+//! The XML of CloudFormation's replies: the text of elements by their name.
 
 /// The contents of each element of that name, in order, still escaped.
 pub fn elements<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {

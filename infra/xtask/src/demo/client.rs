@@ -1,4 +1,4 @@
-//! An HTTP client that shows what it sends and what it gets.
+//! An HTTP client that prints its requests and replies.
 
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use ureq::http::{HeaderMap, Method, Request};
 
 use crate::progress::say;
 
-/// More of a body than this is cut off where it is shown.
-const SHOWN: usize = 160;
+/// The most characters of a body that are printed.
+const MAX_PRINTED_CHARS: usize = 160;
+/// Of one call, cold start included.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub struct Api {
     agent: Agent,
@@ -18,7 +20,7 @@ pub struct Api {
     port: u16,
 }
 
-/// One request; what is `None` is not sent.
+/// One request. A part that is `None` is not sent.
 #[derive(Default)]
 pub struct Call<'a> {
     pub token: Option<&'a str>,
@@ -36,7 +38,7 @@ pub struct Reply {
 impl Api {
     pub fn new(url: &str, port: u16) -> Result<Self> {
         let host = url.strip_prefix("http://").context("the API's URL is not http")?.to_owned();
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_mins(1)));
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(TIMEOUT));
         Ok(Self { agent: Agent::new_with_config(config.build()), host, port })
     }
 
@@ -52,7 +54,7 @@ impl Api {
         self.call(&Method::DELETE, path, Call { token: Some(token), ..Call::default() })
     }
 
-    /// Sends by address with the API's name in `Host`: not every machine resolves names below `localhost`.
+    /// Connects by address, with the API's name in `Host`: not every machine resolves names below `localhost`.
     fn call(&self, method: &Method, path: &str, call: Call) -> Result<Reply> {
         let mut request = Request::builder()
             .method(method)
@@ -106,10 +108,10 @@ impl Reply {
     }
 }
 
-/// A body as it is shown: no passwords, tokens only by their beginning, long ones cut.
+/// A body as it is printed: redacted passwords, only the beginning of tokens, long ones cut.
 fn short(text: &str) -> String {
     let Ok(Value::Object(mut fields)) = serde_json::from_str::<Value>(text) else {
-        return text.chars().take(SHOWN).collect();
+        return text.chars().take(MAX_PRINTED_CHARS).collect();
     };
     for (key, value) in &mut fields {
         match (key.as_str(), value.as_str()) {
@@ -121,7 +123,7 @@ fn short(text: &str) -> String {
         }
     }
     let text = Value::Object(fields).to_string();
-    let cut: String = text.chars().take(SHOWN).collect();
+    let cut: String = text.chars().take(MAX_PRINTED_CHARS).collect();
     if cut.len() < text.len() { cut + "…" } else { cut }
 }
 

@@ -1,4 +1,4 @@
-//! The chapters about who one is: mails with codes, sessions, and how they end.
+//! The chapters about identity: codes by mail, sessions and their end.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::aws::Aws;
 use crate::process::wait_until;
 use crate::progress::say;
 
-/// How soon the authorizer refuses what was revoked.
-const PROMISED: Duration = Duration::from_secs(2);
+/// How soon the authorizer must refuse a revoked token.
+const REVOCATION_DEADLINE: Duration = Duration::from_secs(2);
 
 pub struct Identity<'a> {
     pub api: &'a Api,
@@ -21,7 +21,7 @@ pub struct Identity<'a> {
 }
 
 impl Identity<'_> {
-    /// The address is hers: the code from its mail says so.
+    /// Verifies the address with the code from its mail.
     pub fn verify(&self) -> Result<()> {
         let code = self.code("Your verification code")?;
         self.post("/v1/auth/verify-email", json!({"code": code}))?.expect(204).map(drop)
@@ -38,7 +38,7 @@ impl Identity<'_> {
         Ok(tokens)
     }
 
-    /// Two tabs refresh with the same token: neither is signed out, both get the same successor.
+    /// Two tabs refresh with the same token: both get the same successor, and the session goes on.
     pub fn refresh(&self, tokens: &Reply) -> Result<Reply> {
         let body = json!({"refreshToken": tokens.string("refreshToken")?});
         let first = self.post("/v1/auth/refresh", body.clone())?.expect(200)?;
@@ -47,12 +47,15 @@ impl Identity<'_> {
         Ok(second)
     }
 
-    /// She logs out everywhere: no token of hers is good any more.
+    /// Logs out everywhere: no token of the user is accepted any more.
     pub fn log_out_everywhere(&self, tokens: &Reply) -> Result<()> {
         let token = tokens.string("accessToken")?;
         self.api.delete("/v1/auth/sessions", &token)?.expect(204)?;
         let is_refused = || self.api.get("/v1/users/me", Some(&token)).is_ok_and(|reply| reply.status == 403);
-        ensure!(wait_until(PROMISED, is_refused), "expected the authorizer to refuse the token within {PROMISED:?}");
+        ensure!(
+            wait_until(REVOCATION_DEADLINE, is_refused),
+            "expected the authorizer to refuse the token within {REVOCATION_DEADLINE:?}"
+        );
         let body = json!({"refreshToken": tokens.string("refreshToken")?});
         self.post("/v1/auth/refresh", body)?.expect(401).map(drop)
     }
@@ -61,7 +64,7 @@ impl Identity<'_> {
         self.api.post(path, Call { body: Some(body), ..Call::default() })
     }
 
-    /// The code in her mail that has this phrase before it.
+    /// The code in the mail that has this phrase before it.
     fn code(&self, phrase: &str) -> Result<String> {
         let mail = mailbox::wait_for(self.aws, self.email, phrase)?;
         let code = mail.body.lines().find_map(|line| line.strip_prefix(phrase)?.strip_prefix(": "));

@@ -9,8 +9,8 @@ use crate::aws::Aws;
 use crate::process::wait_until;
 use crate::progress::say;
 
-/// Longer than the relay's schedule: also what missed the fast path must have come by then.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// Longer than the interval of the relay, which sends the messages that the fast path missed.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(150);
 
 pub struct Mail {
     pub subject: String,
@@ -20,12 +20,12 @@ pub struct Mail {
 /// The mail to `address` with `phrase` in its subject or text; there must be exactly one.
 pub fn wait_for(aws: &Aws, address: &str, phrase: &str) -> Result<Mail> {
     let mut found = Vec::new();
-    wait_until(PATIENCE, || {
+    wait_until(DELIVERY_TIMEOUT, || {
         found = matching(aws, address, phrase).unwrap_or_default();
         !found.is_empty()
     });
     let mail = found.pop().with_context(|| {
-        format!("expected a mail to {address} with “{phrase}”, saw none within {} s", PATIENCE.as_secs())
+        format!("expected a mail to {address} with “{phrase}”, saw none within {} s", DELIVERY_TIMEOUT.as_secs())
     })?;
     ensure!(found.is_empty(), "expected one mail to {address} with “{phrase}”, saw {}", found.len() + 1);
     say!("  ✉ to {address}: {}", mail.subject);

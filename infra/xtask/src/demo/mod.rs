@@ -1,6 +1,6 @@
 //! `cargo xtask demo`: the story of Souk, told with real requests through the real authorizer.
 //!
-//! Each request and reply is shown shortly. The first thing that is not as it should be ends it.
+//! Each request and reply is printed in brief. The first unexpected reply ends it.
 
 mod client;
 mod identity;

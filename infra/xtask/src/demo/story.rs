@@ -7,13 +7,13 @@ use super::client::{Api, Call, Reply};
 use super::identity::Identity;
 use super::mailbox;
 use crate::aws::Aws;
-use crate::deploy::function_name;
 use crate::files;
 use crate::progress::say;
 use crate::seed::SEEDED_PASSWORD;
+use crate::stack_deploy::function_name;
 
 const STOCK: u64 = 5;
-const BOUGHT: u64 = 2;
+const ORDERED: u64 = 2;
 
 pub struct Story<'a> {
     api: &'a Api,
@@ -36,7 +36,7 @@ impl<'a> Story<'a> {
         chapter("the code from the mail verifies her address", || identity.verify())?;
         let tokens = chapter("she logs in with a code from a mail, which works once", || identity.log_in_by_mail())?;
         let tokens =
-            chapter("two tabs refresh at once: one successor, nobody signed out", || identity.refresh(&tokens))?;
+            chapter("two tabs refresh at once: one successor, and the session goes on", || identity.refresh(&tokens))?;
         chapter("she logs out everywhere: her tokens are refused at once", || identity.log_out_everywhere(&tokens))?;
         let customer = chapter("she logs in with her password", || self.log_in(&email, &self.password()))?;
         chapter("she reads her own profile", || self.profile(&email, &customer))?;
@@ -130,11 +130,11 @@ impl<'a> Story<'a> {
         self.api.post("/v1/orders", Call { token: Some(token), idempotency_key: Some(key), body: Some(body) })
     }
 
-    /// Returns the reply, to be compared with that of the repetition.
+    /// Returns the reply, for comparison with the replayed one.
     fn order(&self, token: &str, product: &str) -> Result<Reply> {
-        let reply = self.place(token, &self.run, product, BOUGHT)?.expect(201)?;
+        let reply = self.place(token, &self.run, product, ORDERED)?.expect(201)?;
         reply.expect_field("/status", &json!("pending"))?;
-        self.expect_stock(product, STOCK - BOUGHT)?;
+        self.expect_stock(product, STOCK - ORDERED)?;
         Ok(reply)
     }
 
@@ -145,16 +145,16 @@ impl<'a> Story<'a> {
     }
 
     fn repeat(&self, token: &str, product: &str, order: &Reply) -> Result<()> {
-        let reply = self.place(token, &self.run, product, BOUGHT)?.expect(order.status)?;
+        let reply = self.place(token, &self.run, product, ORDERED)?.expect(order.status)?;
         reply.expect_header("idempotent-replayed", "true")?;
         ensure!(reply.text == order.text, "expected the same bytes as before, saw {}", reply.text);
-        self.expect_stock(product, STOCK - BOUGHT)
+        self.expect_stock(product, STOCK - ORDERED)
     }
 
     fn too_many(&self, token: &str, product: &str) -> Result<()> {
         let reply = self.place(token, &format!("{}-more", self.run), product, STOCK)?.expect(409)?;
         reply.expect_header("content-type", "application/problem+json")?;
-        self.expect_stock(product, STOCK - BOUGHT)
+        self.expect_stock(product, STOCK - ORDERED)
     }
 
     fn confirmation(&self, email: &str, order: &Reply) -> Result<()> {
@@ -166,7 +166,7 @@ impl<'a> Story<'a> {
     }
 }
 
-/// Prints a chapter's title, and its end if it went as it should.
+/// Prints a chapter's title and outcome.
 fn chapter<T>(title: &str, happens: impl FnOnce() -> Result<T>) -> Result<T> {
     say!("\n{title}");
     let outcome = happens();
@@ -174,7 +174,7 @@ fn chapter<T>(title: &str, happens: impl FnOnce() -> Result<T>) -> Result<T> {
     outcome.with_context(|| format!("surprise in “{title}”"))
 }
 
-/// What the gateway would send, without what the authorizer adds.
+/// An event as the gateway sends it, without the authorizer's context.
 fn direct_event(method: &str, path: &str, body: &Value) -> Value {
     json!({
         "version": "2.0",

@@ -25,11 +25,11 @@ impl MariaDb<'_> {
         self.stage.dir.join("data/mariadb.sql")
     }
 
-    /// Run by the server at every start: the database, and a user that may do with it, and with others beside it for tests, what the
-    /// first user of RDS may: change its shape, and let others in. The functions' own user is made by the migrations.
+    /// Run by the server at every start: makes the database, and a user with the rights of RDS's master user on it and on the databases
+    /// of tests. The functions' own user is made by the migrations.
     fn init_sql(&self) -> String {
         let (admin, password) = (&self.stage.mysql_admin.username, &self.stage.mysql_admin.password);
-        // A stage may be older than its admin: the functions' user could do everything there.
+        // A stage may be older than its admin: there the functions' user has all rights.
         let outdated = &self.stage.mysql.username;
         format!(
             "CREATE DATABASE IF NOT EXISTS souk CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;\n\
@@ -42,8 +42,8 @@ impl MariaDb<'_> {
         )
     }
 
-    /// Makes the system tables beside the data directory and moves them in when complete, so that an interrupted run
-    /// leaves nothing that looks like a database.
+    /// Makes the system tables beside the data directory and renames them when complete, so that an interrupted run leaves
+    /// no half-made database.
     fn install(&self) -> Result<()> {
         let fresh = self.stage.dir.join("data/mariadb.new");
         files::remove_dir(&fresh)?;
@@ -63,7 +63,7 @@ impl MariaDb<'_> {
     }
 }
 
-/// As root the server insists on being told who to run as.
+/// As root the server requires an explicit user.
 fn user_option() -> Option<&'static str> {
     is_root().then_some("--user=root")
 }

@@ -7,18 +7,24 @@ use anyhow::Result;
 use super::Server;
 use crate::aws::Aws;
 use crate::files;
+use crate::process::Process;
 use crate::stage::Stage;
 use crate::tools::Tools;
 
-/// What the template uses, and nothing that would listen or load beside it.
+/// The services of the template, and no others, which would only cost memory and ports.
 const SERVICES: &str =
-    "apigateway,cloudformation,cloudwatch,events,iam,lambda,logs,s3,scheduler,secretsmanager,ses,sqs,ssm,sts,xray";
+    "apigateway,cloudformation,cloudwatch,events,iam,lambda,logs,s3,scheduler,secretsmanager,ses,sns,sqs,ssm,sts,xray";
 
 pub const NAME: &str = "MiniStack";
 
 pub struct MiniStack<'a> {
     pub stage: &'a Stage,
     pub tools: &'a Tools,
+}
+
+/// Whether the stage's own AWS runs: another program may answer on its port.
+pub fn is_running(stage: &Stage) -> bool {
+    Process::new(NAME, &stage.dir).running().is_some() && Aws::of(stage).is_healthy()
 }
 
 impl Server for MiniStack<'_> {
@@ -51,7 +57,7 @@ impl Server for MiniStack<'_> {
             .env("SERVICES", SERVICES)
             // Evaluates the role of each function on each call.
             .env("AUTH", "true")
-            // Saved when it is stopped and read when it starts: `down` and `up` keep what is deployed.
+            // Saved when it stops and read when it starts: the deployed stack survives `down` and `up`.
             .env("PERSIST_STATE", "1")
             .env("STATE_DIR", self.stage.dir.join("data/aws"))
             // It would open ports of its own for these.

@@ -1,4 +1,4 @@
-//! The servers of a stage: how each is prepared, started and recognised as ready.
+//! The servers of a stage: preparation, start, readiness, stop.
 
 mod mariadb;
 pub mod ministack;
@@ -19,25 +19,25 @@ use crate::progress;
 use crate::stage::Stage;
 use crate::tools::Tools;
 
-const STARTUP: Duration = Duration::from_mins(1);
-/// How long a server that is said to run may take to answer before it is taken for dead.
-const PROBE: Duration = Duration::from_secs(3);
-/// Time to write everything down: MiniStack saves its state, MariaDB flushes.
-const SHUTDOWN: Duration = Duration::from_secs(20);
+const STARTUP_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a server that is recorded as running may take to answer before it counts as dead.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Long enough to write to disk: MiniStack saves its state, MariaDB flushes.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub trait Server: Sync {
     fn name(&self) -> &'static str;
     fn port(&self) -> u16;
-    /// The variable that moves it to another port.
+    /// The environment variable that sets another port.
     fn port_variable(&self) -> &'static str;
-    /// Makes the data directory and the configuration that the server starts with. Safe to repeat.
+    /// Makes the data directory and the configuration that the server starts with. Idempotent.
     fn prepare(&self) -> Result<()>;
     fn command(&self) -> Command;
-    /// Whether it answers as what it is.
+    /// Whether it answers in its own protocol.
     fn is_ready(&self) -> bool;
 }
 
-/// The servers this stage runs itself; those that the person brought are not among them.
+/// The servers that the stage runs itself, without the user's own.
 pub fn of<'a>(stage: &'a Stage, tools: &'a Tools) -> Vec<Box<dyn Server + 'a>> {
     let mut servers: Vec<Box<dyn Server + 'a>> =
         vec![Box::new(ministack::MiniStack { stage, tools }), Box::new(openid_issuer::OpenIdIssuer { stage, tools })];
@@ -53,8 +53,7 @@ pub fn of<'a>(stage: &'a Stage, tools: &'a Tools) -> Vec<Box<dyn Server + 'a>> {
     servers
 }
 
-/// The name of every server a stage may have started, in the order in which they stop: first the one whose functions
-/// use the others.
+/// The names of all servers, in the order in which they stop: first the one whose functions use the others.
 pub const NAMES: [&str; 5] = [ministack::NAME, openid_issuer::NAME, "MariaDB", "Redis", "MongoDB"];
 
 /// The servers that one run started, to be stopped again if it fails later on.
@@ -65,14 +64,14 @@ pub struct Started {
 impl Started {
     pub fn stop(&self) {
         for process in &self.processes {
-            if let Err(error) = process.stop(SHUTDOWN) {
+            if let Err(error) = process.stop(SHUTDOWN_TIMEOUT) {
                 progress::note(&format!("{error:#}"));
             }
         }
     }
 }
 
-/// Whether the ports of the servers that do not run are free, before anything slow is begun.
+/// Fails fast where the port of a server that does not run is taken.
 pub fn check_ports(stage: &Stage, tools: &Tools) -> Result<()> {
     for server in of(stage, tools) {
         if Process::new(server.name(), &stage.dir).running().is_none() {
@@ -82,13 +81,13 @@ pub fn check_ports(stage: &Stage, tools: &Tools) -> Result<()> {
     Ok(())
 }
 
-/// Starts what does not run, all at once. If one fails, those started here are stopped again.
+/// Starts all servers that do not run, side by side. If one fails, those started here are stopped again.
 pub fn start(stage: &Stage, tools: &Tools) -> Result<Started> {
     let servers = of(stage, tools);
     let missing: Vec<&dyn Server> =
         servers.iter().map(AsRef::as_ref).filter(|server| !runs(*server, stage, tools)).collect();
     for server in &missing {
-        Process::new(server.name(), &stage.dir).stop(SHUTDOWN)?;
+        Process::new(server.name(), &stage.dir).stop(SHUTDOWN_TIMEOUT)?;
         check_port(*server)?;
     }
     let started = Started { processes: missing.iter().map(|server| Process::new(server.name(), &stage.dir)).collect() };
@@ -111,14 +110,14 @@ pub fn start(stage: &Stage, tools: &Tools) -> Result<Started> {
 pub fn stop(stage_dir: &std::path::Path) -> Result<Vec<&'static str>> {
     let mut stopped = Vec::new();
     for name in NAMES {
-        if Process::new(name, stage_dir).stop(SHUTDOWN)? {
+        if Process::new(name, stage_dir).stop(SHUTDOWN_TIMEOUT)? {
             stopped.push(name);
         }
     }
     Ok(stopped)
 }
 
-/// Identifies what would be run now: a server started from another command line or other tools is started anew.
+/// A hash of the command line and the tools: a server that runs with another one is started anew.
 fn fingerprint(server: &dyn Server, tools: &Tools) -> String {
     files::fingerprint(format!("{:?} {}", server.command(), tools.stamp()).as_bytes())
 }
@@ -126,7 +125,7 @@ fn fingerprint(server: &dyn Server, tools: &Tools) -> String {
 fn runs(server: &dyn Server, stage: &Stage, tools: &Tools) -> bool {
     let record = Process::new(server.name(), &stage.dir).running();
     record.is_some_and(|record| record.fingerprint == fingerprint(server, tools))
-        && wait_until(PROBE, || server.is_ready())
+        && wait_until(PROBE_TIMEOUT, || server.is_ready())
 }
 
 fn check_port(server: &dyn Server) -> Result<()> {
@@ -148,7 +147,7 @@ fn start_one(server: &dyn Server, stage: &Stage, tools: &Tools) -> Result<()> {
         let process = Process::new(name, &stage.dir);
         let mut child = process.spawn(server.command(), &fingerprint(server, tools))?;
         let mut exited = None;
-        wait_until(STARTUP, || {
+        wait_until(STARTUP_TIMEOUT, || {
             exited = child.try_wait().ok().flatten();
             exited.is_some() || interrupt::requested() || server.is_ready()
         });

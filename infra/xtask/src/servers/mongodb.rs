@@ -4,11 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::Server;
+use super::{SHUTDOWN_TIMEOUT, STARTUP_TIMEOUT, Server};
 use crate::files;
 use crate::process::{Process, wait_until};
 use crate::stage::Stage;
@@ -24,7 +23,7 @@ impl MongoDb<'_> {
         self.stage.dir.join("data/mongodb")
     }
 
-    /// Says that the data directory holds the stage's user.
+    /// Exists when the data directory holds the stage's user.
     fn user_marker(&self) -> PathBuf {
         self.stage.dir.join("data/mongodb.user")
     }
@@ -36,7 +35,7 @@ impl MongoDb<'_> {
             .args(["--host", "127.0.0.1", "--port", &self.port().to_string()])
             .arg("--storage-path")
             .arg(self.data())
-            // Without it a killed server has lost writes that it had acknowledged.
+            // Durability: without it a killed server loses writes that it acknowledged.
             .arg("--sync-on-commit")
             .args(["--cache-size", "128M", "--log-level", "WARNING"])
             // It looks for a configuration file in the current directory first.
@@ -44,17 +43,17 @@ impl MongoDb<'_> {
         command
     }
 
-    /// Users can only be made while the server runs without access control, so it does once, for this.
+    /// Runs the server once without access control: users can only be made then.
     fn create_user(&self) -> Result<()> {
         let process = Process::new(self.name(), &self.stage.dir);
         process.spawn(self.open_command(), "without-access-control")?;
         let created = self.run_create_user();
-        process.stop(Duration::from_secs(10))?;
+        process.stop(SHUTDOWN_TIMEOUT)?;
         created.map_err(|error| process.failure(&format!("took no user: {error:#}"), "run `up` again"))
     }
 
     fn run_create_user(&self) -> Result<()> {
-        if !wait_until(Duration::from_secs(30), || self.is_ready()) {
+        if !wait_until(STARTUP_TIMEOUT, || self.is_ready()) {
             bail!("it does not answer");
         }
         let mut script = self

@@ -1,11 +1,10 @@
-//! Google's place in logins: an issuer that signs whatever identity token a test or a person asks for.
+//! In place of Google: an issuer that signs any identity token on request.
 
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Result;
 
-use super::Server;
+use super::{PROBE_TIMEOUT, Server};
 use crate::stage::Stage;
 use crate::tools::Tools;
 
@@ -29,7 +28,7 @@ impl Server for OpenIdIssuer<'_> {
         "SOUK_OPENID_PORT"
     }
 
-    /// It keeps nothing: its keys are new at every start.
+    /// Stateless: its keys are new at every start.
     fn prepare(&self) -> Result<()> {
         Ok(())
     }
@@ -41,7 +40,7 @@ impl Server for OpenIdIssuer<'_> {
     }
 
     fn is_ready(&self) -> bool {
-        let request = ureq::get(self.stage.openid_jwks_url()).config().timeout_global(Some(Duration::from_secs(2)));
+        let request = ureq::get(self.stage.openid_jwks_url()).config().timeout_global(Some(PROBE_TIMEOUT));
         request.build().call().is_ok_and(|reply| reply.status() == 200)
     }
 }

@@ -1,4 +1,4 @@
-//! Redis, without persistence: what it holds can always be computed again.
+//! Redis, without persistence: its content can always be computed again.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ pub struct Redis<'a> {
 }
 
 impl Redis<'_> {
-    /// The password is in a file that only the owner reads; a command line is for everyone to see.
+    /// The password is in a file that only the owner can read; a command line is visible to all users.
     fn configuration_file(&self) -> PathBuf {
         self.stage.dir.join("data/redis.conf")
     }
@@ -34,7 +34,7 @@ impl Server for Redis<'_> {
         "SOUK_REDIS_PORT"
     }
 
-    /// The authorizer has a user of its own: it sees every token, and may do no more than look up what was revoked.
+    /// Least privilege: the authorizer, which sees every token, has a user that may only read revocations.
     fn prepare(&self) -> Result<()> {
         let (port, password) = (self.port(), &self.stage.redis.password);
         let (user, user_password) = (&self.stage.revocation.username, &self.stage.revocation.password);

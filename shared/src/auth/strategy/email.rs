@@ -8,13 +8,13 @@ use super::{Identity, LoginStrategy};
 use crate::{
     ambient::Ambient,
     auth::password::{self, Password, Verified},
-    contract::{Limit, Opener, Requirements, Resource},
+    contract::{Limit, Requirements, Resource, ResourceContext},
     email::EmailAddress,
     environment::ConfigError,
     error::{ApiError, Problem},
     store::{
         Limiter, Mongodb,
-        users::{self, LoginUser},
+        mongodb::users::{self, LoginUser},
     },
 };
 
@@ -25,7 +25,7 @@ pub struct Email {
     limiter: Limiter,
 }
 
-/// What it asks for.
+/// The credentials: an address and a password.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -42,8 +42,8 @@ impl Resource for Email {
         [Mongodb::requirements(), Limiter::requirements()].concat()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
-        Ok(Self { mongodb: opener.get()?, limiter: opener.get()? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { mongodb: context.get()?, limiter: context.get()? })
     }
 }
 

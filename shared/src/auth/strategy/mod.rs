@@ -1,15 +1,23 @@
-//! Ways to log in (Strategy), and the registry that finds the one that a request names (Factory).
+//! Ways to log in (Strategy), and the registry that looks one up by the name in a request (Factory).
 //!
-//! Another way is one file here and one line in `strategies!` below.
+//! Another way takes one file here and one line in [`for_each_login_strategy!`](crate::for_each_login_strategy).
 
 mod email;
-mod google;
+mod openid;
 mod otp;
 
+pub use self::{
+    email::Email,
+    openid::{Google, OpenId, OpenIdProvider},
+    otp::Otp,
+};
 use std::{future::Future, pin::Pin};
 
 use garde::Validate;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::value::RawValue;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -22,17 +30,16 @@ use uuid::Uuid;
 
 use crate::{
     ambient::Ambient,
-    contract::{Opener, Requirements, Resource},
+    contract::{Requirements, Resource, ResourceContext, read_json},
     environment::ConfigError,
     error::ApiError,
-    lambda::read_json,
 };
 
-/// Who logged in.
+/// An authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: Uuid,
-    /// The user's epoch when this was found out: what ends with it, ends this too.
+    /// The user's epoch at authentication: a session ends when its user's epoch changes.
     pub epoch: u64,
 }
 
@@ -40,10 +47,10 @@ pub struct Identity {
 pub trait LoginStrategy: Send + Sync + 'static {
     /// The request's `strategy`.
     const NAME: &'static str;
-    /// What it asks for: the whole body of the request, `strategy` included.
+    /// The credentials: the whole body of the request, `strategy` included.
     type Credentials: DeserializeOwned + Validate<Context = ()> + ToSchema + Send;
 
-    /// Finds out who comes with these credentials.
+    /// Authenticates the user of these credentials.
     ///
     /// # Errors
     /// [`crate::error::Problem::InvalidCredentials`], after the same time, whichever part of them is wrong.
@@ -54,15 +61,27 @@ pub trait LoginStrategy: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Identity, ApiError>> + Send;
 }
 
+/// Calls a macro with every strategy's type.
+#[macro_export]
+macro_rules! for_each_login_strategy {
+    ($macro:ident) => {
+        $macro! {
+            $crate::auth::strategy::Email,
+            $crate::auth::strategy::Otp,
+            $crate::auth::strategy::OpenId<$crate::auth::strategy::Google>,
+        }
+    };
+}
+
 macro_rules! strategies {
-    ($($strategy:ty),+ $(,)?) => {
+    ($($strategy:ty,)+) => {
         impl Resource for Registry {
             fn requirements() -> Vec<Requirements> {
                 [$(<$strategy as Resource>::requirements()),+].concat()
             }
 
-            fn open(opener: &Opener) -> Result<Self, ConfigError> {
-                Ok(Self(Vec::new())$(.with(<$strategy as Resource>::open(opener)?))+)
+            fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+                Ok(Self(Vec::new())$(.with(<$strategy as Resource>::open(context)?))+)
             }
         }
 
@@ -85,14 +104,14 @@ macro_rules! strategies {
     };
 }
 
-strategies! { email::Email, otp::Otp, google::Google }
+crate::for_each_login_strategy!(strategies);
 
-/// The ways to log in that there are.
+/// The registered ways to log in.
 #[derive(Clone)]
-pub struct Registry(Vec<std::sync::Arc<dyn ByName>>);
+pub struct Registry(Vec<std::sync::Arc<dyn DynLoginStrategy>>);
 
 impl Registry {
-    /// Adds another one.
+    /// Adds a strategy.
     #[must_use]
     pub fn with(mut self, strategy: impl LoginStrategy) -> Self {
         self.0.push(std::sync::Arc::new(strategy));
@@ -102,7 +121,7 @@ impl Registry {
     /// Logs in with the strategy that the request names.
     ///
     /// # Errors
-    /// Those of the strategy; [`crate::error::Problem::ValidationFailed`] if there is none of this name.
+    /// Those of the strategy; [`crate::error::Problem::ValidationFailed`] for an unknown name.
     pub async fn authenticate(&self, request: LoginRequest, ambient: &Ambient) -> Result<Identity, ApiError> {
         let strategy = self.0.iter().find(|strategy| strategy.name() == request.strategy);
         let strategy = strategy.ok_or_else(|| ApiError::field("strategy", "is not a way to log in"))?;
@@ -110,15 +129,15 @@ impl Registry {
     }
 }
 
-/// A strategy as the registry holds it: found by name, handed the request as it came.
-trait ByName: Send + Sync {
+/// A strategy as a trait object: looked up by name, given the raw request.
+trait DynLoginStrategy: Send + Sync {
     fn name(&self) -> &'static str;
     fn authenticate<'a>(&'a self, request: &'a str, ambient: &'a Ambient) -> Attempt<'a>;
 }
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Identity, ApiError>> + Send + 'a>>;
 
-impl<S: LoginStrategy> ByName for S {
+impl<S: LoginStrategy> DynLoginStrategy for S {
     fn name(&self) -> &'static str {
         S::NAME
     }
@@ -131,7 +150,7 @@ impl<S: LoginStrategy> ByName for S {
     }
 }
 
-/// A login: `strategy`, and whatever that strategy asks for, which it reads itself.
+/// A login: `strategy`, and the credentials that the strategy itself parses.
 pub struct LoginRequest {
     strategy: String,
     text: Box<RawValue>,

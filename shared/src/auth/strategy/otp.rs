@@ -1,4 +1,4 @@
-//! Log in with a code from a mail. `POST /v1/auth/otp` sends one, and names the challenge that it belongs to.
+//! Log in with a one-time password by mail. `POST /v1/auth/otp` sends it and returns its challenge.
 
 use garde::Validate;
 use serde::Deserialize;
@@ -8,12 +8,13 @@ use uuid::Uuid;
 use super::{Identity, LoginStrategy};
 use crate::{
     ambient::Ambient,
-    auth::MacKey,
-    contract::{Limit, Opener, Requirements, Resource},
+    auth::account::{self, Proof},
+    contract::{Limit, Requirements, Resource, ResourceContext},
     email::EmailAddress,
     environment::ConfigError,
     error::{ApiError, Problem},
-    store::{Limiter, Mongodb, Redis, login_codes, users},
+    mac::MacKey,
+    store::{Limiter, Mongodb, Redis, redis::login_codes},
 };
 
 /// A one-time password by mail.
@@ -25,7 +26,7 @@ pub struct Otp {
     mac: MacKey,
 }
 
-/// What it asks for.
+/// The credentials: a challenge and its code.
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[garde(allow_unvalidated)]
@@ -33,7 +34,7 @@ pub struct OtpCredentials {
     #[expect(dead_code, reason = "the registry has read it")]
     #[schema(pattern = "^otp$")]
     strategy: String,
-    /// As `POST /v1/auth/otp` answered it.
+    /// From the reply of `POST /v1/auth/otp`.
     challenge_id: Uuid,
     /// Six digits.
     #[garde(custom(six_digits))]
@@ -54,8 +55,8 @@ impl Resource for Otp {
         [Mongodb::requirements(), <Redis>::requirements(), Limiter::requirements(), MacKey::requirements()].concat()
     }
 
-    fn open(opener: &Opener) -> Result<Self, ConfigError> {
-        Ok(Self { mongodb: opener.get()?, redis: opener.get()?, limiter: opener.get()?, mac: opener.get()? })
+    fn open(context: &ResourceContext) -> Result<Self, ConfigError> {
+        Ok(Self { mongodb: context.get()?, redis: context.get()?, limiter: context.get()?, mac: context.get()? })
     }
 }
 
@@ -64,15 +65,15 @@ impl LoginStrategy for Otp {
     type Credentials = OtpCredentials;
 
     async fn authenticate(&self, credentials: OtpCredentials, ambient: &Ambient) -> Result<Identity, ApiError> {
-        let OtpCredentials { challenge_id, code, .. } = credentials;
-        let attempt = login_codes::attempt(&self.redis, challenge_id).await?.ok_or(Problem::InvalidCredentials)?;
-        // Over all codes of the account: asking for another code gives no more guesses.
-        self.limiter.count_account(Limit::LoginCodeGuess, &attempt.account, ambient.now()).await?;
+        let (OtpCredentials { challenge_id, code, .. }, now) = (credentials, ambient.now());
+        let attempt = login_codes::attempt(&self.redis, challenge_id, now).await?.ok_or(Problem::InvalidCredentials)?;
+        // Rate limit over all codes of the account: requesting another code gives no more guesses.
+        self.limiter.count_account(Limit::LoginCodeGuess, &attempt.account, now).await?;
         if !attempt.redeem(&self.redis, &self.mac, &code).await? {
             return Err(Problem::InvalidCredentials.into());
         }
         let email: EmailAddress = attempt.account.parse().map_err(ApiError::internal)?;
-        let user = users::find_by_address(&self.mongodb, &email).await?.ok_or(Problem::InvalidCredentials)?;
+        let user = account::prove(&self.mongodb, &self.redis, Proof::LoginCode(&email), ambient).await?;
         Ok(Identity { user_id: user.id, epoch: user.epoch })
     }
 }

@@ -1,4 +1,4 @@
-//! `/v1/auth`: registering and logging in.
+//! `/v1/auth`: registration and login.
 
 mod google;
 mod otp;
@@ -19,8 +19,7 @@ use shared::{
 use tests::{
     Call, Stage, aws,
     function::{self, Function},
-    people,
-    people::PASSWORD,
+    people::{self, PASSWORD},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -102,7 +101,7 @@ fn passwords_have_12_to_128_characters_of_any_kind_and_are_not_common() {
     let password = "пароль-密码-🔑-длинный-и-надёжный".repeat(4);
     let _ = register(json!({ "email": email, "password": password })).expect(202);
     let _ = log_in(json!({ "strategy": "email", "email": email, "password": password })).expect(200);
-    // None is cut off: one that is the same but for its end is another.
+    // No password is cut off: one that differs only at its end is another.
     let other = password.replace("надёжный", "надёжнейший");
     let _ = log_in(json!({ "strategy": "email", "email": email, "password": other }))
         .expect_problem(401, "invalid-credentials");
@@ -136,7 +135,7 @@ fn a_member_that_comes_twice_is_refused() {
     let _ = log_in(twice).expect_problem(422, "validation-failed");
 }
 
-/// A way to log in that only this test has.
+/// A login strategy of this test only.
 struct Magic;
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -195,7 +194,7 @@ fn attempts_to_log_in_are_limited_by_account_whatever_comes_of_them() {
     assert_eq!(reply.header("ratelimit-policy"), Some("\"account\";q=20;w=300"));
     assert!(reply.header("ratelimit").unwrap().starts_with("\"account\";r=0;t="), "{reply:?}");
     let _ = reply.expect_problem(429, "too-many-requests");
-    // In another case it is the same account; another account is not held up.
+    // In another case it is the same account; other accounts are not limited.
     let _ = people::try_log_in(&email.to_uppercase(), "not-the-password").expect(429);
     let _ = people::try_log_in(&people::new_address(), "not-the-password").expect(401);
 }
@@ -219,14 +218,14 @@ fn registrations_and_mails_are_limited_by_account() {
 #[test]
 fn requests_are_limited_by_address_too() {
     people::wait_for_room(Duration::from_mins(5));
-    // The binary itself, with the limits that a deployment has: on the stage everybody comes from one address.
+    // The binary itself, with a deployment's limits: on the stage all requests come from one address.
     let function = Function::start("auth-login", &[]);
     let attempt = |address: &str| {
         let body = json!({ "strategy": "email", "email": people::new_address(), "password": "not-the-password" });
         let event = function::from_address(aws::http_event("POST /v1/auth/login", &body), address);
         function.invoke(&event)["statusCode"].as_u64().unwrap()
     };
-    // Of one customer's IPv6 network, each time another address.
+    // Different addresses of one customer's IPv6 network.
     let mut statuses: Vec<u64> = (0..101).map(|number| attempt(&format!("2001:db8:0:7::{number:x}"))).collect();
     assert_eq!(statuses.pop(), Some(429));
     assert!(statuses.iter().all(|&status| status == 401), "{statuses:?}");

@@ -1,4 +1,4 @@
-//! `POST /v1/auth/otp`, and logging in with the code from the mail.
+//! `POST /v1/auth/otp`, and login with the code from the mail.
 
 use std::{
     sync::Arc,
@@ -8,19 +8,19 @@ use std::{
 use serde_json::{Value, json};
 use shared::{
     ambient::Ambient,
-    auth::MacKey,
-    store::{Redis, login_codes},
+    mac::MacKey,
+    store::{Redis, redis::login_codes},
 };
 use tests::{
-    Call, Reply, Stage, aws, people,
-    people::{LoggedIn, PASSWORD},
+    Call, Reply, Stage, aws,
+    people::{self, LoggedIn, PASSWORD},
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// What is before the code in its mail.
+/// The text before the code in its mail.
 const PHRASE: &str = "Your login code";
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 fn ask(email: &str) -> Reply {
     Call::post("/v1/auth/otp").json(json!({ "email": email })).send()
@@ -34,29 +34,29 @@ fn log_in_with(credentials: &Value) -> Reply {
     Call::post("/v1/auth/login").json(credentials).send()
 }
 
-/// Asks for a code, and returns the challenge.
+/// Requests a code, and returns the challenge.
 fn open_challenge(email: &str) -> String {
     ask(email).expect(202).json()["challengeId"].as_str().unwrap().to_owned()
 }
 
-/// Asks for a code, and returns the challenge and the code from the mail.
+/// Requests a code, and returns the challenge and the code from the mail.
 fn request_code(email: &str) -> (String, String) {
     let mails = || aws::mails(email, PHRASE).len();
     let (before, start) = (mails(), Instant::now());
     let challenge = open_challenge(email);
     while mails() == before {
-        assert!(start.elapsed() < PATIENCE, "no mail to {email}");
+        assert!(start.elapsed() < TIMEOUT, "no mail to {email}");
         std::thread::sleep(Duration::from_millis(100));
     }
     (challenge, people::mailed_code(email, PHRASE))
 }
 
-/// One of the codes that are not this one.
+/// One of the wrong codes.
 fn wrong(code: &str, number: u32) -> String {
     format!("{:06}", (code.parse::<u32>().unwrap() + 1 + number) % 1_000_000)
 }
 
-/// Expects that the limit of an account is reached, and that the reply says which it is, and until when.
+/// Expects an exceeded rate limit, whose reply names the limit and its end.
 fn expect_limit(reply: Reply, policy: &str) {
     let header = |name: &str| reply.header(name).unwrap_or_else(|| panic!("no {name}: {reply:?}"));
     let seconds = header("retry-after");
@@ -87,7 +87,7 @@ fn an_unknown_address_gets_the_same_answer_no_mail_and_no_code() {
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0]["expiresIn"], 300);
 
-    // It was asked for later, so the first message is done.
+    // This one was requested later, so the first message is processed.
     let _ = people::mailed_code(&known, PHRASE);
     assert!(aws::mails(&unknown, "").is_empty());
     for code in ["000000", "123456", "999999"] {
@@ -129,7 +129,7 @@ fn each_code_belongs_to_its_own_challenge() {
     assert_ne!(first, second);
     let _ = log_in(&first, &second_code).expect_problem(401, "invalid-credentials");
     let _ = log_in(&second, &first_code).expect_problem(401, "invalid-credentials");
-    // Asking again has not made the first code void.
+    // Another request does not void the first code.
     let _ = log_in(&first, &first_code).expect(200);
     let _ = log_in(&second, &second_code).expect(200);
 }
@@ -159,10 +159,10 @@ fn guesses_are_counted_over_all_codes_of_an_account() {
             let _ = log_in(challenge, &wrong(code, number)).expect_problem(401, "invalid-credentials");
         }
     }
-    // The eleventh in the hour, though it is right.
+    // The eleventh attempt in the hour is limited, even with the right code.
     let (challenge, code) = &codes[2];
     expect_limit(log_in(challenge, code), "\"account\";q=10;w=3600");
-    // There is another way in for whoever has been guessed at, and other accounts are not held up.
+    // The account can still log in another way, and other accounts are not limited.
     let _ = people::try_log_in(&email, PASSWORD).expect(200);
     let (challenge, code) = request_code(&people::register());
     let _ = log_in(&challenge, &code).expect(200);
@@ -180,14 +180,14 @@ fn a_sixth_code_in_a_quarter_of_an_hour_is_refused_for_every_address() {
     }
 }
 
-/// What a login works with. Several of these are like several environments: each has connections of its own.
+/// The resources of a login. Several of these act like several environments: each has its own connections.
 struct Environment {
     redis: Redis,
     mac: MacKey,
 }
 
 impl Environment {
-    /// Some of them, connected, so that what they do happens at once.
+    /// Several connected ones, so that their attempts are concurrent.
     async fn start() -> Vec<Arc<Self>> {
         let mut environments = Vec::new();
         for _ in 0..8 {
@@ -199,23 +199,23 @@ impl Environment {
         environments
     }
 
-    /// Opens a challenge and gives it a code, as the function and the consumer of its message do.
+    /// Opens a challenge and issues its code, as the function and the consumer of its message do.
     async fn challenge(&self) -> (Uuid, String) {
         let ambient = Ambient::system();
         let (id, code) = (ambient.id(), ambient.code());
-        login_codes::open(&self.redis, id, &people::new_address()).await.unwrap();
-        assert!(login_codes::issue(&self.redis, &self.mac, id, &code).await.unwrap());
+        login_codes::open(&self.redis, id, &people::new_address(), ambient.now()).await.unwrap();
+        assert!(login_codes::issue(&self.redis, &self.mac, id, &code, ambient.now()).await.unwrap());
         (id, code)
     }
 
-    /// Tries a code. Whether it was right, or `None` if it was not even compared.
+    /// Attempts a code: whether it was right, or `None` if it was not even compared.
     async fn attempt(&self, challenge_id: Uuid, code: &str) -> Option<bool> {
-        let attempt = login_codes::attempt(&self.redis, challenge_id).await.unwrap()?;
+        let attempt = login_codes::attempt(&self.redis, challenge_id, Ambient::system().now()).await.unwrap()?;
         Some(attempt.redeem(&self.redis, &self.mac, code).await.unwrap())
     }
 }
 
-/// Tries codes all at once, and returns what came of those that were compared.
+/// Attempts codes concurrently, and returns the results of those that were compared.
 async fn attempt_at_once(
     environments: &[Arc<Environment>],
     challenge_id: Uuid,
@@ -235,7 +235,7 @@ async fn of_a_thousand_guesses_at_once_at_most_five_are_compared() {
     let (challenge_id, code) = environments[0].challenge().await;
     let guesses = (0..1000).map(|number| wrong(&code, number));
     let compared = attempt_at_once(&environments, challenge_id, guesses).await;
-    // A command that had to be repeated has spent two.
+    // A command that was retried has spent two.
     assert!((1..=5).contains(&compared.len()), "{compared:?}");
     assert!(compared.iter().all(|right| !right), "{compared:?}");
     assert_eq!(environments[0].attempt(challenge_id, &code).await, None, "the code is dead");

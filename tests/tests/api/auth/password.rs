@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Call, Reply, aws, people, people::PASSWORD};
+use tests::{
+    Call, Reply, aws,
+    people::{self, PASSWORD},
+};
 use ureq::http::Method;
 
 const NEW: &str = "quite-another-battery-staple";
@@ -27,7 +30,7 @@ fn a_forgotten_password_is_replaced_with_the_code_from_the_mail_once_and_all_ses
     let session = people::begin_session(&email);
     let _ = forgot(&email).expect(202);
     let code = people::mailed_code(&email, "Your reset code");
-    // A password that cannot be one does not use the code up.
+    // An invalid password does not consume the code.
     let _ = reset(&code, "short").expect_problem(422, "validation-failed");
     let _ = reset(&code, NEW).expect(204);
 

@@ -22,7 +22,7 @@ fn the_code_from_the_mail_verifies_the_address_once() {
     let token = people::log_in(&email);
     assert!(!is_verified(&token));
     let code = people::mailed_code(&email, "Your verification code");
-    // As somebody may type it.
+    // As a user may type it.
     let _ = verify(&format!(" {} ", code.to_lowercase())).expect(204);
     assert!(is_verified(&token), "the cached profile is forgotten");
     let _ = verify(&code).expect_problem(400, "invalid-code");
@@ -51,7 +51,7 @@ fn an_address_that_nobody_has_or_that_is_verified_gets_no_mail_and_the_same_answ
     let _ = verify(&people::mailed_code(&known, "Your verification code")).expect(204);
     let (first, second) = (resend(&unknown).expect(202), resend(&known).expect(202));
     assert_eq!(first.text, second.text);
-    // What comes later shows that nothing came before.
+    // A later mail shows that there was none before.
     let _ = Call::post("/v1/auth/password/forgot").json(json!({ "email": known })).send().expect(202);
     let _ = people::mailed_code(&known, "Your reset code");
     assert_eq!(aws::mails(&known, "Your verification code").len(), 1);

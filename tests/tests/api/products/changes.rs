@@ -1,7 +1,10 @@
 //! `PATCH` and `DELETE /v1/products/{id}`
 
 use serde_json::{Value, json};
-use tests::{Call, Reply, people};
+use tests::{
+    Call, Reply, Stage, people,
+    schema::{Schemas, members},
+};
 use ureq::http::Method;
 
 fn read(id: &str) -> Reply {
@@ -37,6 +40,41 @@ fn a_change_is_seen_by_the_next_read_also_through_the_cache() {
     let described = change(&id, "\"2\"", &json!({ "description": "By hand" })).expect(200).json();
     assert_eq!((&described["description"], &described["name"]), (&json!("By hand"), &json!("Tall lantern")));
     assert_eq!(read(&id).expect(200).json(), described);
+}
+
+/// The reply to a change says what the function has in hand, so only a read from the store shows what was written.
+#[test]
+fn every_member_that_can_be_changed_is_written() {
+    let openapi = &Stage::get().openapi;
+    let changeable = &openapi["components"]["schemas"]["ProductChanges"];
+    let changes = Schemas::new(openapi).sample(changeable);
+    let id = people::new_product(3);
+    let before = read(&id).expect(200).json();
+    let reply = change(&id, "\"1\"", &changes).expect(200).json();
+    let after = read(&id).expect(200);
+    assert_ne!(after.header("x-cache"), Some("hit"), "{after:?}");
+    assert_eq!(after.json(), reply);
+    for (name, value) in after.json().as_object().unwrap() {
+        match (changes.get(name), name.as_str()) {
+            (Some(wanted), _) => {
+                assert_eq!(value, wanted, "{name}");
+                assert!(differ(&before[name], wanted), "{name} had that value before");
+            }
+            (None, "version") => assert_eq!(value, 2),
+            (None, "updatedAt") => assert_ne!(*value, before[name]),
+            (None, _) => assert_eq!(*value, before[name], "{name}"),
+        }
+    }
+    let unread: Vec<_> = members(changeable).filter(|(name, _)| after.json().get(name).is_none()).collect();
+    assert!(unread.is_empty(), "{unread:?} can be changed and not read");
+}
+
+/// Whether two values differ in each of their members.
+fn differ(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Object(left), Value::Object(right)) => right.iter().all(|(name, value)| differ(&left[name], value)),
+        _ => left != right,
+    }
 }
 
 #[test]

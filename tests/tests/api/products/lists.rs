@@ -8,7 +8,7 @@ use shared::{
     money::{Currency, Money},
     store::{
         Mysql,
-        products::{self, Product},
+        mysql::products::{self, Product},
     },
 };
 use tests::{Call, Reply, Stage, people};
@@ -41,7 +41,7 @@ fn all(parameters: &[(&str, &str)], limit: &str) -> Vec<String> {
     }
 }
 
-/// Products that no other test has anything to do with: their prices are in a range of their own.
+/// Products that no other test touches: their prices are in a range of their own.
 pub struct Shelf {
     pub from: u64,
     pub to: u64,
@@ -49,7 +49,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Products with these names; every third is out of stock, and prices come more than once.
+    /// Products with these names; every third is out of stock, and prices repeat.
     pub async fn new(names: &[String]) -> Self {
         let (ambient, mysql): (_, Mysql) = (Ambient::system(), Stage::get().resource());
         let from = (1 << 40) + (ambient.below(1 << 30) << 10);
@@ -73,7 +73,7 @@ impl Shelf {
         Self { from, to: from + 1000, products }
     }
 
-    /// The ids of those that `is_listed`, sorted.
+    /// The ids of the listed products, sorted.
     fn sorted(
         &self,
         is_listed: impl Fn(&Product) -> bool,
@@ -111,7 +111,7 @@ async fn every_order_with_every_filter_is_what_sorting_and_filtering_in_memory_m
                         let is_found = match search.len() {
                             0 | 12 => true,
                             1 | 2 => begins_with_it(&product.name),
-                            // A short word that is not the last one is a whole word.
+                            // A short word that is not the last one has to be a whole word.
                             19 => false,
                             _ => product.name.starts_with("Tea "),
                         };

@@ -1,4 +1,4 @@
-//! `GET /v1/products?search=`: whatever a person types.
+//! `GET /v1/products?search=`: any text that a person types.
 
 use tests::people;
 

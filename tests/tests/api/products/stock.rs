@@ -1,7 +1,7 @@
 //! `POST /v1/products/{id}/stock`
 
 use serde_json::{Value, json};
-use shared::store::{Mysql, stock_adjustments};
+use shared::store::{Mysql, mysql::stock_adjustments};
 use tests::{Call, Reply, Stage, people};
 
 fn send(token: &str, id: &str, key: &str, body: &Value) -> Reply {
@@ -86,7 +86,7 @@ async fn stock_stays_between_nothing_and_what_a_product_can_have() {
     let _ = send(people::admin(), &id, &key, &body(-6)).expect_problem(409, "out-of-stock");
     let problem = adjust(&id, 999_999_996).expect_problem(422, "validation-failed");
     assert_eq!(problem["errors"][0]["field"], "delta");
-    // What came to nothing has freed its key.
+    // A failed request frees its key.
     let _ = send(people::admin(), &id, &key, &body(-5)).expect(201);
     let _ = adjust(&id, 1_000_000_000).expect(201);
     assert_eq!(stock(&id), 1_000_000_000);
