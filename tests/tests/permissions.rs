@@ -462,7 +462,8 @@ fn the_boundary_allows_what_the_roles_below_it_may_do_and_no_more() {
         .extend([("Lab", "on"), ("Traces", "cloudwatch")].map(|(name, value)| (name.to_owned(), value.to_owned())));
     let app = Evaluated::read("template.yaml", &parameters);
 
-    let mut used: BTreeSet<String> = BTreeSet::from(["kms:Decrypt".to_owned()]); // by Secrets Manager, on behalf of the reader of a secret
+    // By Secrets Manager and SNS, on behalf of the reader of a secret and the publisher of an event.
+    let mut used: BTreeSet<String> = ["kms:Decrypt", "kms:GenerateDataKey"].map(str::to_owned).into();
     for (id, role) in app.of_type("AWS::IAM::Role") {
         for statement in Policy::of_role(&app, id).0 {
             for action in &statement.actions {
