@@ -44,10 +44,10 @@ pub fn transform(template: &str, parameters: &BTreeMap<String, String>) -> Value
     let mut sam = Command::new(python);
     sam.arg(repository().join("tests/sam_transform.py"));
     sam.args(parameters.iter().map(|(name, value)| format!("{name}={value}")));
-    let mut sam = sam.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut sam = sam.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     sam.stdin.take().unwrap().write_all(template.as_bytes()).unwrap();
     let output = sam.wait_with_output().unwrap();
-    assert!(output.status.success());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
