@@ -19,7 +19,7 @@ template = yaml_parse(sys.stdin.read())
 # As `sam deploy` has uploaded it.
 for resource in template["Resources"].values():
     for uri in ("CodeUri", "ContentUri"):
-        if uri in resource["Properties"]:
+        if uri in resource.get("Properties", {}):
             resource["Properties"][uri] = f"s3://bucket/{resource['Properties'][uri].rstrip('/')}"
 parameters = dict(argument.split("=", 1) for argument in sys.argv[1:])
 managed_policies = SimpleNamespace(load=dict)  # by name: the template has none

@@ -10,14 +10,15 @@ import time
 import urllib.error
 import urllib.request
 
-# Of each request, the status that it has to be answered with.
+# Of each request, the status that it has to be answered with, and the token that it has.
 EXPECTED = [
-    ("/health", 200),
-    ("/health/ready", 200),  # every store answers
-    ("/.well-known/jwks.json", 200),
-    ("/v1/products?limit=1", 200),
-    ("/v1/users/me", 401),  # the authorizer stands before what is not public
-    ("/v1/nothing-of-this-name", 404),
+    ("/health", 200, None),
+    ("/health/ready", 200, None),  # every store answers
+    ("/.well-known/jwks.json", 200, None),
+    ("/v1/products?limit=1", 200, None),
+    ("/v1/users/me", 401, None),  # the gateway's own answer: it asks no authorizer about a request without a token
+    ("/v1/users/me", 403, "nonsense"),  # the authorizer's: were it broken, the gateway would say 500
+    ("/v1/nothing-of-this-name", 404, None),
 ]
 TRIES = int(os.environ.get("SMOKE_TEST_TRIES", 5))
 PAUSE = 2  # seconds; an environment that starts may be late
@@ -34,9 +35,10 @@ def address(name: str) -> str:
     return next(output["OutputValue"] for output in outputs if output["OutputKey"] == "ApiUrl")
 
 
-def status(url: str) -> object:
+def status(url: str, token: str | None) -> object:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     try:
-        with urllib.request.urlopen(url, timeout=15) as reply:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=15) as reply:
             body = json.load(reply)
             # Ready, but without one of the stores that can be done without for a while.
             return "degraded" if body.get("status") == "degraded" else reply.status
@@ -46,18 +48,19 @@ def status(url: str) -> object:
         return str(error)
 
 
-def is_as_expected(url: str, expected: int) -> bool:
+def is_as_expected(url: str, expected: int, token: str | None) -> bool:
+    shown = f"{url} with a token that is none" if token else url
     for attempt in range(TRIES):
-        found = status(url)
+        found = status(url, token)
         if found == expected:
-            print(f"    {url}: {found}")
+            print(f"    {shown}: {found}")
             return True
         if attempt + 1 < TRIES:
             time.sleep(PAUSE)
-    print(f"    {url}: {found}, and not {expected}")
+    print(f"    {shown}: {found}, and not {expected}")
     return False
 
 
 base = address(sys.argv[1]).rstrip("/")
-if not all([is_as_expected(base + path, expected) for path, expected in EXPECTED]):
+if not all([is_as_expected(base + path, expected, token) for path, expected, token in EXPECTED]):
     sys.exit(1)

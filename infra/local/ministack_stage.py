@@ -11,7 +11,7 @@ import time
 
 import response_streaming  # noqa: F401
 from ministack import app
-from ministack.core import iam_actions, lambda_runtime
+from ministack.core import iam_actions, lambda_runtime, responses
 
 # Its Runtime API server writes headers and body apart; Nagle against delayed ACK would add 40 ms to every invocation.
 socketserver.StreamRequestHandler.disable_nagle_algorithm = True
@@ -20,16 +20,26 @@ socketserver.StreamRequestHandler.disable_nagle_algorithm = True
 app._HEALTH_PATHS = ("/_ministack/health",)
 
 
-def _ses_resource(method, path, body, region, account_id, original=iam_actions._ses_v2_resource_arn):
-    """SES authorizes SendEmail against the sender's identity; MiniStack does against `*`, which refuses such a policy."""
-    if path.rstrip("/") == "/v2/email/outbound-emails":
-        sender = json.loads(body or b"{}").get("FromEmailAddress", "")
-        address = sender.rpartition("<")[2].rstrip("> ")
-        return f"arn:aws:ses:{region}:{account_id}:identity/{address}"
-    return original(method, path, body, region, account_id)
+def _enforce_ses(method, path, headers, body, query_params, request_id, original=app._enforce_ses_v2):
+    """SES authorizes SendEmail against an identity, with the sender's address as ses:FromAddress; MiniStack does against `*`, without it."""
+    if not app.AUTH or path.rstrip("/") != "/v2/email/outbound-emails":
+        return original(method, path, headers, body, query_params, request_id)
+    sender = json.loads(body or b"{}").get("FromEmailAddress", "")
+    address = sender.rpartition("<")[2].rstrip("> ")
+    identity = f"arn:aws:ses:{app.extract_region(headers, query_params)}:{responses.get_account_id()}:identity/{address}"
+    return app._enforce_data_plane(
+        "sesv2",
+        "ses:SendEmail",
+        headers,
+        query_params,
+        request_id,
+        resource_arn=identity,
+        service_context={"ses:FromAddress": address},
+        named_resource=identity,
+    )
 
 
-iam_actions._ses_v2_resource_arn = _ses_resource
+app._enforce_ses_v2 = _enforce_ses
 
 
 def _action(headers, original=iam_actions._action_from_target):

@@ -99,8 +99,11 @@ fn resource(target: Target) -> String {
         Target::Queue(name) => format!("!GetAtt {}Queue.Arn", pascal(name)),
         Target::DeadLetterQueue(name) => format!("!GetAtt {}DeadLetterQueue.Arn", pascal(name)),
         Target::Topic(name) => format!("!Ref {}Topic", pascal(name)),
+        // To any address, from one: where the recipient's is an identity of the account, SES asks for the right to that one.
         Target::EmailIdentity => {
-            format!("{ARN}:ses:{ACCOUNT}:identity/{{{{resolve:ssm:/souk/${{Stage}}/email/identity}}}}")
+            let resources =
+                ["identity/*", "configuration-set/souk-${Stage}"].map(|name| format!("{ARN}:ses:{ACCOUNT}:{name}"));
+            format!("[{}] if ses:FromAddress StringEquals !Ref EmailAddress", resources.join(", "))
         }
     }
 }

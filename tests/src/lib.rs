@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod child_log;
 pub mod client;
+pub mod cloudformation;
 pub mod collector;
 pub mod database;
 pub mod declared;

@@ -22,6 +22,10 @@ pub struct Template {
 pub struct TemplateFunction {
     pub declared: Declared,
     pub timeout: u64,
+    /// What the mapping `Sizes` calls its number of environments.
+    pub concurrency: String,
+    /// Whether new code gets its requests little by little.
+    pub is_gradual: bool,
     pub drift: Vec<Drift>,
 }
 
@@ -118,17 +122,44 @@ impl Template {
         expect("deadLetterTargetArn", &target, &format!("!GetAtt {id}.Arn"))
     }
 
-    /// Every alarm by its logical id: its metric and its threshold.
+    /// Every alarm on a single metric by its logical id: its metric and its threshold.
     ///
     /// # Errors
     /// What is unreadable.
     pub fn alarms(&self) -> Result<BTreeMap<String, Alarm>, Drift> {
+        let computed = self.computed_alarms();
         self.resources("AWS::CloudWatch::Alarm")
+            .filter(|(id, _)| !computed.contains_key(id))
             .map(|(id, resource)| {
                 let alarm = alarm(resource).map_err(|drift| format!("{id}: {drift}"))?;
                 Ok((id.to_owned(), alarm))
             })
             .collect()
+    }
+
+    /// The alarms that compute with metrics, each with what it tells.
+    #[must_use]
+    pub fn computed_alarms(&self) -> BTreeMap<&str, String> {
+        let alarms = self.resources("AWS::CloudWatch::Alarm");
+        let computed = alarms.filter(|(_, alarm)| alarm["Properties"].get("Metrics").is_some());
+        computed.map(|(id, alarm)| (id, text(&alarm["Properties"]["AlarmActions"]))).collect()
+    }
+
+    /// The parameters that name a parameter of SSM, each with the name that it has on the local stage.
+    #[must_use]
+    pub fn handed_over(&self) -> BTreeMap<String, String> {
+        let parameters = self.root["Parameters"].as_mapping().into_iter().flatten();
+        let named = parameters.filter(|(_, parameter)| parameter["Type"] == "AWS::SSM::Parameter::Value<String>");
+        named.map(|(name, parameter)| (text(name), text(&parameter["Default"]))).collect()
+    }
+
+    /// How many environments a function may have in a deployment of this size.
+    ///
+    /// # Panics
+    /// When the template does not say.
+    #[must_use]
+    pub fn environments(&self, function: &TemplateFunction, size: &str) -> u64 {
+        self.mapped("Sizes", size, &function.concurrency)
     }
 
     fn queue_called(&self, id: &str, name: &str) -> Result<&Value, Drift> {
@@ -185,6 +216,7 @@ impl Template {
                 "MemorySize",
                 "Timeout",
                 "ReservedConcurrentExecutions",
+                "DeploymentPreference",
                 "Environment",
                 "Policies",
                 "Events",
@@ -192,10 +224,6 @@ impl Template {
             ],
         )?;
         let mut drift = Vec::new();
-        // The others have the value of `Globals`. The authorizer runs before each of their requests.
-        let concurrency = if self.is_authorizer(id) { "!Ref AWS::NoValue" } else { "" };
-        let found = text(&properties["ReservedConcurrentExecutions"]);
-        drift.extend(expect("ReservedConcurrentExecutions", &found, concurrency).err());
         drift.extend(expect("its logical id", id, &pascal(name)).err());
         let function_name = text(&properties["FunctionName"]);
         drift.extend(expect("FunctionName", &function_name, &format!("!Sub souk-${{Stage}}-{name}")).err());
@@ -220,6 +248,12 @@ impl Template {
                 .as_u64()
                 .or(self.root["Globals"]["Function"]["Timeout"].as_u64())
                 .unwrap_or(3),
+            concurrency: concurrency(
+                properties
+                    .get("ReservedConcurrentExecutions")
+                    .or_else(|| self.root["Globals"]["Function"].get("ReservedConcurrentExecutions")),
+            )?,
+            is_gradual: is_gradual(&properties["DeploymentPreference"])?,
             drift,
         })
     }
@@ -258,7 +292,7 @@ impl Template {
                 Ok(Trigger::Queue { name: kebab(queue), batch_size, subscriptions: self.subscriptions(queue)? })
             }
             Some("ScheduleV2") => {
-                only(properties, &["ScheduleExpression"])?;
+                only(properties, &["Name", "ScheduleExpression", "PermissionsBoundary"])?;
                 Ok(Trigger::Schedule)
             }
             other => Err(format!("an event of type {other:?}")),
@@ -307,7 +341,7 @@ impl Template {
     fn is_authorizer(&self, id: &str) -> bool {
         let auth = &self.root["Resources"]["Api"]["Properties"]["Auth"];
         let default = auth["DefaultAuthorizer"].as_str().unwrap_or_default();
-        text(&auth["Authorizers"][default]["FunctionArn"]) == format!("!GetAtt {id}.Arn")
+        text(&auth["Authorizers"][default]["FunctionArn"]) == format!("!Ref {id}.Alias")
     }
 
     fn is_run_by_deployment(&self, id: &str) -> bool {
@@ -328,6 +362,9 @@ impl Template {
         values
     }
 }
+
+/// The `AlarmActions` of every alarm.
+pub const TELLS: &str = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
 
 /// An alarm, in the template's notation.
 #[derive(Debug, PartialEq, Eq)]
@@ -365,8 +402,7 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
     )?;
     expect("Period", &text(&properties["Period"]), "60")?;
     expect("ComparisonOperator", &text(&properties["ComparisonOperator"]), "GreaterThanThreshold")?;
-    let told = "[!If [HasAlarmTopic, !Ref AlarmTopicArn, !Ref AWS::NoValue]]";
-    expect("AlarmActions", &text(&properties["AlarmActions"]), told)?;
+    expect("AlarmActions", &text(&properties["AlarmActions"]), TELLS)?;
     let dimensions = properties["Dimensions"].as_sequence().map(Vec::as_slice).unwrap_or_default();
     let [dimension] = dimensions else { return Err("not exactly one dimension".into()) };
     Ok(Alarm {
@@ -379,9 +415,26 @@ fn alarm(resource: &Value) -> Result<Alarm, Drift> {
     })
 }
 
+/// What `Sizes` calls a function's number of environments. On the stage there is no limit.
+fn concurrency(reserved: Option<&Value>) -> Result<String, Drift> {
+    let found = text(reserved.unwrap_or(&Value::Null));
+    let name = found.strip_prefix("!If [IsInAws, !FindInMap [Sizes, !Ref Size, ");
+    let name = name.and_then(|rest| rest.strip_suffix("], !Ref AWS::NoValue]"));
+    name.map(str::to_owned).ok_or_else(|| format!("ReservedConcurrentExecutions is {found:?}, and none of `Sizes`"))
+}
+
+fn is_gradual(preference: &Value) -> Result<bool, Drift> {
+    if preference.is_null() {
+        return Ok(true);
+    }
+    only(preference, &["Enabled"])?;
+    expect("DeploymentPreference.Enabled", &text(&preference["Enabled"]), "false")?;
+    Ok(false)
+}
+
 /// Without IAM: the function requires an access token itself.
 fn function_url(url: &Value) -> Result<Trigger, Drift> {
-    only(url, &["AuthType", "InvokeMode"])?;
+    only(url, &["AuthType", "InvokeMode", "Cors"])?;
     expect("AuthType", &text(&url["AuthType"]), "NONE")?;
     expect("InvokeMode", &text(&url["InvokeMode"]), "RESPONSE_STREAM")?;
     Ok(Trigger::FunctionUrl)
@@ -392,16 +445,25 @@ fn grants(properties: &Value) -> Result<BTreeSet<(String, String)>, Drift> {
     for policy in properties["Policies"].as_sequence().into_iter().flatten() {
         only(policy, &["Version", "Statement"])?;
         for statement in policy["Statement"].as_sequence().into_iter().flatten() {
-            only(statement, &["Effect", "Action", "Resource"])?;
+            only(statement, &["Effect", "Action", "Resource", "Condition"])?;
             expect("Effect", &text(&statement["Effect"]), "Allow")?;
             let (action, resource) = (text(&statement["Action"]), text(&statement["Resource"]));
             if action.contains(['*', '[']) || action.is_empty() || resource.is_empty() || resource == "*" {
                 return Err(format!("a statement with action {action:?} and resource {resource:?}"));
             }
-            grants.insert((action, resource));
+            grants.insert((action, resource + &condition(&statement["Condition"])));
         }
     }
     Ok(grants)
+}
+
+/// When a statement holds, after what it is about.
+fn condition(condition: &Value) -> String {
+    let operators = condition.as_mapping().into_iter().flatten();
+    let keys = operators.flat_map(|(operator, keys)| {
+        keys.as_mapping().into_iter().flatten().map(move |(key, value)| (text(key), text(operator), text(value)))
+    });
+    keys.map(|(key, operator, value)| [" if ", &key, " ", &operator, " ", &value].concat()).collect()
 }
 
 fn expect(what: &str, found: &str, expected: &str) -> Result<(), Drift> {

@@ -26,16 +26,17 @@ use serde_json::{Value, json};
 use serde_yaml_ng::Value as Yaml;
 use tests::{
     Stage, aws,
+    cloudformation::Evaluated,
     database::{Database, migrations},
     declared::{Declared, declared},
     stack::Stack,
-    template::{Template, repository},
+    template::repository,
 };
 
 /// The environment's name: the name of its stack, and part of its parameters and secrets.
 const REHEARSAL: &str = "rehearsal";
 /// The functions that the smoke test or the deployment itself calls.
-const CALLED: [&str; 5] = ["auth-jwks", "health", "health-ready", "migrate", "products-list"];
+const CALLED: [&str; 6] = ["auth-jwks", "authorizer", "health", "health-ready", "migrate", "products-list"];
 /// The API's own name.
 const DOMAIN: &str = "api.souk.example";
 /// The function whose code the releases change.
@@ -63,12 +64,12 @@ impl Checkout {
         let checkout = Self::new(REHEARSAL);
         symlink(repository().join(".local"), checkout.root.join(".local")).unwrap();
         let configuration = fs::read_to_string(repository().join("samconfig.toml")).unwrap();
-        let more: Vec<String> = parameters.iter().map(|(name, value)| format!(r#", "{name}={value}""#)).collect();
-        let usual = r#"["Stage=prod", "Size=small""#;
-        let with_more = format!("{usual}{}]", more.concat());
-        let usual = format!("{usual}]");
-        assert!(configuration.contains(&usual), "samconfig.toml deploys something else to production");
-        checkout.write("samconfig.toml", &configuration.replace(&usual, &with_more).replace("prod", REHEARSAL));
+        let more: Vec<String> = parameters.iter().map(|(name, value)| format!("    \"{name}={value}\",\n")).collect();
+        let (before, usual) = configuration.split_once("[prod.deploy.parameters]\n").unwrap();
+        let (usual, after) = usual.split_once("\n]\n").expect("its parameters, one a line");
+        assert!(usual.contains("\"Stage=prod\",\n    \"Size=small\",\n"), "something else is deployed to production");
+        let with_more = format!("{before}[prod.deploy.parameters]\n{usual}\n{}]\n{after}", more.concat());
+        checkout.write("samconfig.toml", &with_more.replace("prod", REHEARSAL));
         checkout.write("template.yaml", &rehearsed(&fs::read_to_string(repository().join("template.yaml")).unwrap()));
         for name in declared().keys() {
             fs::create_dir_all(checkout.bootstrap(name).parent().unwrap()).unwrap();
@@ -156,6 +157,7 @@ fn rehearsed(template: &str) -> String {
     for (usual, here) in [
         ("IsGradual: true", "IsGradual: false"),
         ("https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}", address.as_str()),
+        ("https://${DomainName}", address.as_str()),
     ] {
         assert!(text.contains(usual), "the template has no {usual}");
         text = text.replace(usual, here);
@@ -173,7 +175,7 @@ struct Handover {
 impl Handover {
     fn make(database: &Database) -> Self {
         let mut handover = Self { parameters: Vec::new(), secrets: Vec::new() };
-        for name in ["email/identity", "email/sender", "google/client-id", "google/issuer", "google/jwks-url"] {
+        for name in ["email/address", "email/sender", "google/client-id", "google/issuer", "google/jwks-url"] {
             handover.parameter(name, &parameter(&format!("/souk/local/{name}")));
         }
         handover.parameter("token/public-keys", &parameter("/souk/local/token/public-keys"));
@@ -243,7 +245,7 @@ impl Api {
                 "name": "Tokens", "authorizerType": "REQUEST", "authorizerPayloadFormatVersion": "2.0",
                 "enableSimpleResponses": true, "identitySource": ["$request.header.Authorization"],
                 "authorizerUri": format!(
-                    "arn:aws:apigateway:{}:lambda:path/2015-03-31/functions/{}/invocations",
+                    "arn:aws:apigateway:{}:lambda:path/2015-03-31/functions/{}:live/invocations",
                     Stage::get().region, arn("authorizer")
                 ),
             }),
@@ -420,6 +422,20 @@ fn only_what_is_committed_goes_to_production() {
 }
 
 #[test]
+fn the_stores_are_protected_once_they_are_there_and_cloudformation_is_handed_its_role() {
+    let checkout = Checkout::new("stores");
+    let mut command = Stage::xtask(&checkout.root);
+    command.args(["deploy", "stores", "--env", "staging", "--dry-run"]).env("AWS_CLOUDFORMATION_ROLE_ARN", "arn:role");
+    let said = Deployment::of(&command.output().unwrap());
+    assert!(said.succeeded, "{said:#?}");
+    let [doctor, sam, protect] = said.results.lines().collect::<Vec<_>>()[..] else { panic!("{said:#?}") };
+    assert!(doctor.ends_with("doctor.py staging"), "{said:#?}");
+    assert!(sam.starts_with("sam deploy --config-file samconfig.toml --config-env staging-stores"), "{said:#?}");
+    assert!(sam.ends_with(" --role-arn arn:role"), "{said:#?}");
+    assert!(protect.ends_with("protect.py staging"), "{said:#?}");
+}
+
+#[test]
 fn an_environment_that_nobody_has_described_is_refused() {
     let refused = Checkout::new("described").deploy(&["--env", "nowhere", "--yes"]);
     let known = "samconfig.toml has no section for `nowhere`; it has: staging-stores, staging, staging-monitoring, ";
@@ -460,19 +476,58 @@ fn production_waits_for_a_staging_that_passed_its_smoke_test() {
         assert_eq!(jobs[job]["needs"], needs, "{job}");
     }
     assert_eq!(jobs["check"]["uses"], "./.github/workflows/check.yml");
-    assert_eq!(all("run", &workflow("check.yml")), [".ci/run"]);
+    assert_eq!(all("run", &workflow("check.yml")).last().unwrap().as_str(), Some(".ci/run"));
     for (job, environment) in [("staging", "staging"), ("production", "prod")] {
         let job = &jobs[job];
         assert_eq!(job["environment"], environment);
-        let steps = job["steps"].as_sequence().unwrap();
-        assert_eq!(steps.last().unwrap()["run"], r#"cargo xtask deploy --env "$ENVIRONMENT" --no-build --yes"#);
+        let steps: Vec<&Yaml> = job["steps"].as_sequence().unwrap().iter().rev().take(2).collect();
         let environments = "${{ github.job == 'production' && 'prod' || 'staging' }}";
-        assert_eq!(steps.last().unwrap()["env"]["ENVIRONMENT"], environments);
+        for (step, command) in steps.iter().zip([
+            r#"cargo xtask deploy monitoring --env "$ENVIRONMENT" --yes"#,
+            r#"cargo xtask deploy --env "$ENVIRONMENT" --no-build --yes"#,
+        ]) {
+            assert_eq!(step["run"], command);
+            assert_eq!(step["env"]["ENVIRONMENT"], environments);
+            assert_eq!(step["env"]["AWS_CLOUDFORMATION_ROLE_ARN"], "${{ vars.AWS_CLOUDFORMATION_ROLE_ARN }}");
+        }
     }
     for otherwise in ["if", "continue-on-error"] {
         assert!(all(otherwise, &deploy).is_empty(), "{otherwise}");
     }
-    assert_eq!(deploy["concurrency"]["group"], workflow("rollback.yml")["concurrency"]["group"], "never both at once");
+    assert_eq!(deploy["concurrency"]["group"], "deploy", "one after the other");
+}
+
+/// A deployment that waits for its approval holds its group, and a further push takes the place of what is queued behind it.
+#[test]
+fn a_rollback_waits_for_no_deployment() {
+    let groups = ["deploy.yml", "rollback.yml"].map(|name| workflow(name)["concurrency"]["group"].clone());
+    assert_ne!(groups[0], groups[1]);
+    assert_eq!(workflow("rollback.yml")["concurrency"]["cancel-in-progress"], false);
+}
+
+/// A tag can be moved to other code, a commit cannot.
+#[test]
+fn every_action_of_a_workflow_is_a_commit() {
+    let mut actions = 0;
+    for file in fs::read_dir(repository().join(".github/workflows")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in text.lines().filter(|line| line.contains("uses: ") && !line.contains("uses: ./")) {
+            let (_, commit) = line.split_once('@').unwrap();
+            let (commit, version) = commit.split_once(" # v").unwrap_or_else(|| panic!("which version is {line}?"));
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+            assert!(version.starts_with(|digit: char| digit.is_ascii_digit()), "{line}");
+            actions += 1;
+        }
+    }
+    assert!(actions > 5);
+}
+
+/// `.ci/run` installs Debian's packages of the servers. Another system brings some of its own.
+#[test]
+fn the_checks_run_on_the_system_that_their_script_is_for() {
+    let script = fs::read_to_string(repository().join(".ci/run")).unwrap();
+    assert!(script.contains("assumes Debian 12"));
+    assert_eq!(workflow("check.yml")["jobs"]["check"]["container"], "debian:12");
 }
 
 #[test]
@@ -514,18 +569,33 @@ fn no_workflow_has_a_key_and_only_those_that_deploy_have_an_identity() {
 /// The role is for this repository's jobs in one environment, and has no permanent key.
 #[test]
 fn the_role_trusts_the_jobs_of_one_environment() {
-    let template = Template::read_from("infra/delivery/github.yaml");
-    for kind in ["AWS::IAM::User", "AWS::IAM::AccessKey"] {
-        assert_eq!(template.resources(kind).count(), 0, "{kind}");
+    let subjects = [
+        // Of a repository that was made or renamed since 15 July 2026, and of an older one:
+        // https://github.blog/changelog/2026-04-23-immutable-subject-claims-for-github-actions-oidc-tokens
+        (
+            [("OwnerId", "123456"), ("RepositoryId", "456789")].as_slice(),
+            "repo:octocat@123456/my-repo@456789:environment:staging",
+        ),
+        (&[], "repo:octocat/my-repo:environment:staging"),
+    ];
+    for (ids, subject) in subjects {
+        let parameters = [("Stage", "staging"), ("Repository", "octocat/my-repo")];
+        let parameters = parameters.iter().chain(ids).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let delivery = Evaluated::read("infra/delivery/github.yaml", &parameters.collect());
+        for kind in ["AWS::IAM::User", "AWS::IAM::AccessKey"] {
+            assert_eq!(delivery.of_type(kind).count(), 0, "{kind}");
+        }
+        let trusted = |id: &str| {
+            let trust = &delivery.resources[id]["Properties"]["AssumeRolePolicyDocument"]["Statement"];
+            assert_eq!(trust.as_array().unwrap().len(), 1);
+            trust[0].clone()
+        };
+        assert_eq!(delivery.of_type("AWS::IAM::Role").count(), 2);
+        assert_eq!(trusted("CloudFormationRole")["Principal"], json!({ "Service": "cloudformation.amazonaws.com" }));
+        let job = trusted("Role");
+        assert_eq!(job["Action"], "sts:AssumeRoleWithWebIdentity");
+        let token = |claim: &str| format!("token.actions.githubusercontent.com:{claim}");
+        let only = json!({ "StringEquals": { token("aud"): "sts.amazonaws.com", token("sub"): subject } });
+        assert_eq!(job["Condition"], only);
     }
-    let roles: Vec<_> = template.resources("AWS::IAM::Role").collect();
-    let [(_, role)] = roles[..] else { panic!("{} roles", roles.len()) };
-    let trust = role["Properties"]["AssumeRolePolicyDocument"]["Statement"].as_sequence().unwrap();
-    assert_eq!(trust.len(), 1);
-    assert_eq!(trust[0]["Action"], "sts:AssumeRoleWithWebIdentity");
-    let conditions = trust[0]["Condition"].as_mapping().unwrap();
-    assert_eq!(conditions.len(), 1);
-    let subject = &conditions["StringEquals"]["token.actions.githubusercontent.com:sub"];
-    let Yaml::Tagged(subject) = subject else { panic!("not a !Sub: {subject:?}") };
-    assert_eq!(subject.value, "repo:${Repository}:environment:${Stage}");
 }

@@ -54,6 +54,8 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(String, Command)> {
         command.args(arguments).args(TEMPLATES).current_dir(&workspace.root);
         command
     };
+    let mut costs = Command::new(tools.program("python"));
+    costs.args(["infra/cost/cost.py", "--check"]).current_dir(&workspace.root);
     let mut openapi = Command::new(workspace.binary("tools"));
     openapi.args(["openapi", "--check"]).current_dir(&workspace.root);
     let commands = [
@@ -72,6 +74,7 @@ fn commands(workspace: &Workspace, tools: &Tools) -> Vec<(String, Command)> {
             "templates: our own rules (infra/guard)",
             on_templates("python", &["infra/local/check_guard.py", "infra/guard/souk.guard"]),
         ),
+        ("docs/COST.md: the figures that follow from the templates", costs),
         ("tools", cargo(&[&["build", "--quiet"], &build::TOOLS_BUILD[..]].concat())),
         ("openapi.json", openapi),
     ];
@@ -83,8 +86,7 @@ fn validations(workspace: &Workspace, delivery: &Tools) -> Result<Vec<(String, C
     let validation = |template: &str| {
         let mut command = Command::new(delivery.program("sam"));
         command.args(["validate", "--lint", "--region", VALIDATION_REGION, "--template-file"]);
-        // The directory's `.cfnlintrc` is for this alone.
-        command.arg(workspace.root.join(template)).current_dir(workspace.root.join("infra/delivery"));
+        command.arg(workspace.root.join(template)).current_dir(&workspace.root);
         delivery.isolate_sam(&mut command)?;
         Ok((format!("templates: sam validate --lint, {template}"), command))
     };

@@ -80,15 +80,23 @@ pub fn deploy(workspace: &Workspace, release: &Release) -> Result<()> {
         }
         ensure_signing_key(workspace, &tools, release)?;
     }
+    if release.stack == Stack::Stores {
+        let mut doctor = script(workspace, &tools, "doctor.py");
+        release.run("the account", doctor.arg(&release.environment).current_dir(&workspace.root))?;
+    }
     let mut sam = sam_deploy(workspace, &tools, release, &section);
     if !release.dry_run {
         tools.isolate_sam(&mut sam)?;
     }
     release.run("sam deploy", &mut sam).context("what CloudFormation had begun it has taken back")?;
-    if release.stack == Stack::App {
-        smoke_test_or_roll_back(workspace, &tools, release)?;
+    match release.stack {
+        Stack::Stores => {
+            let mut protect = script(workspace, &tools, "protect.py");
+            release.run("protect the databases", protect.arg(&release.environment))
+        }
+        Stack::App => smoke_test_or_roll_back(workspace, &tools, release),
+        Stack::Monitoring => Ok(()),
     }
-    Ok(())
 }
 
 /// Runs the smoke test, and rolls back if it fails.
@@ -206,6 +214,9 @@ fn sam_deploy(workspace: &Workspace, tools: &Tools, release: &Release, section: 
     }
     if let Some(region) = environment::region() {
         command.args(["--region", &region]);
+    }
+    if let Some(role) = environment::cloudformation_role() {
+        command.args(["--role-arn", &role]);
     }
     command.current_dir(&workspace.root);
     command

@@ -68,6 +68,11 @@ pub fn region() -> Option<String> {
     variable("AWS_REGION")
 }
 
+/// The service role of CloudFormation, for a deployer without rights of its own to what the stacks are made of (`infra/delivery/github.yaml`).
+pub fn cloudformation_role() -> Option<String> {
+    variable("AWS_CLOUDFORMATION_ROLE_ARN")
+}
+
 /// The cargo that runs this program, or else the one on the path.
 pub fn cargo() -> String {
     variable("CARGO").unwrap_or_else(|| "cargo".to_owned())

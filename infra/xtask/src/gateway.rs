@@ -95,8 +95,8 @@ fn function_arn(uri: &Value, resources: &BTreeMap<String, String>) -> Result<Str
     Ok(format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"))
 }
 
-/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}`, in `${ID.Arn}` or in `${IDAliaslive}`, wherever in the value it is. The function is
-/// called without its alias, which here always leads to `$LATEST`.
+/// The logical id in `{"Fn::GetAtt": [ID, "Arn"]}`, `{"Ref": IDAliaslive}`, `${ID.Arn}` or `${IDAliaslive}`, wherever in the value it is.
+/// The function is called without its alias, which here always leads to `$LATEST`.
 fn referred_resource(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => {
@@ -105,10 +105,13 @@ fn referred_resource(value: &Value) -> Option<String> {
             logical.map(str::to_owned)
         }
         Value::Array(items) => items.iter().find_map(referred_resource),
-        Value::Object(fields) => match fields.get("Fn::GetAtt") {
-            Some(Value::Array(path)) => path.first()?.as_str().map(str::to_owned),
-            _ => fields.values().find_map(referred_resource),
-        },
+        Value::Object(fields) => {
+            if let Some(Value::Array(path)) = fields.get("Fn::GetAtt") {
+                return path.first()?.as_str().map(str::to_owned);
+            }
+            let alias = fields.get("Ref").and_then(Value::as_str).and_then(|alias| alias.strip_suffix("Aliaslive"));
+            alias.map(str::to_owned).or_else(|| fields.values().find_map(referred_resource))
+        }
         _ => None,
     }
 }
@@ -125,10 +128,12 @@ mod tests {
     fn the_function_is_found_in_every_form() {
         let sub = json!({"Fn::Sub": "arn:${AWS::Partition}:x/functions/${OrdersPlace.Arn}/invocations"});
         let get = json!({"Fn::Sub": ["x/${F}/y", {"F": {"Fn::GetAtt": ["Authorizer", "Arn"]}}]});
+        let alias_of = json!({"Fn::Sub": ["x/${F}/y", {"F": {"Ref": "AuthorizerAliaslive"}}]});
         let alias = json!({"Fn::Sub": "arn:${AWS::Partition}:x/functions/${OrdersListAliaslive}/invocations"});
         assert_eq!(referred_resource(&sub).as_deref(), Some("OrdersPlace"));
         assert_eq!(referred_resource(&alias).as_deref(), Some("OrdersList"));
         assert_eq!(referred_resource(&get).as_deref(), Some("Authorizer"));
+        assert_eq!(referred_resource(&alias_of).as_deref(), Some("Authorizer"));
         assert_eq!(referred_resource(&json!("http://example")), None);
     }
 

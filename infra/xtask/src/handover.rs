@@ -23,16 +23,21 @@ fn secrets(stage: &Stage) -> [(&'static str, &'static str, Value); 5] {
 }
 
 /// SSM parameters: the name, the environment variable that holds the value, if a function reads it, and the value.
-fn parameters(stage: &Stage) -> [(&'static str, Option<&'static str>, String); 8] {
+fn parameters(stage: &Stage) -> [(&'static str, Option<&'static str>, String); 12] {
     [
         ("mysql/endpoint", Some("SOUK_MYSQL_ENDPOINT"), stage.mysql.endpoint.clone()),
         ("mongodb/endpoint", Some("SOUK_MONGODB_ENDPOINT"), stage.mongodb.endpoint.clone()),
         ("redis/endpoint", Some("SOUK_REDIS_ENDPOINT"), stage.redis.endpoint.clone()),
         ("email/sender", Some("SOUK_EMAIL_SENDER"), SENDER.to_owned()),
-        ("email/identity", None, SENDER_ADDRESS.to_owned()),
+        ("email/address", None, SENDER_ADDRESS.to_owned()),
         ("google/issuer", Some("SOUK_GOOGLE_ISSUER"), stage.openid_issuer()),
         ("google/jwks-url", Some("SOUK_GOOGLE_JWKS_URL"), stage.openid_jwks_url()),
         ("google/client-id", Some("SOUK_GOOGLE_CLIENT_ID"), GOOGLE_CLIENT_ID.to_owned()),
+        // The stage has no network; CloudFormation resolves these all the same.
+        ("network/subnet-1", None, "none".to_owned()),
+        ("network/subnet-2", None, "none".to_owned()),
+        ("network/subnet-3", None, "none".to_owned()),
+        ("network/security-group", None, "none".to_owned()),
     ]
 }
 
