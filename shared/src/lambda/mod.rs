@@ -226,7 +226,8 @@ where
 
     fn call(&mut self, invocation: LambdaInvocation) -> Self::Future {
         let (traces, ambient, deadline) = (self.traces.clone(), self.ambient.clone(), invocation.context.deadline);
-        let replying = self.inner.call(invocation);
+        // Boxed where it is made: it is large, and would be copied at each step inwards.
+        let replying = Box::pin(self.inner.call(invocation));
         Box::pin(async move {
             let time_left = || until(deadline, &ambient).saturating_sub(REPLY_RESERVE);
             let result = AfterReply::scope(replying, time_left, &ambient).await;
