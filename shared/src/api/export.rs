@@ -124,6 +124,12 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_header_is_the_first_line() {
+        let document = include_str!("../../../docs/EXPORT.md");
+        assert!(document.contains(&format!("header line: `{}` |", COLUMNS.join(","))));
+    }
+
+    #[test]
     fn csv_is_quoted_as_the_rfc_has_it() {
         assert_eq!(
             text(Form::Csv, &product("Vase, blau")),

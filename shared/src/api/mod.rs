@@ -100,6 +100,8 @@ fn one_line(text: &str, (): &()) -> garde::Result {
 mod tests {
     use std::collections::HashSet;
 
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -107,5 +109,35 @@ mod tests {
         let names: HashSet<_> = ROUTES.iter().map(|route| route.name).collect();
         let keys: HashSet<_> = ROUTES.iter().map(|route| route.route_key).collect();
         assert_eq!((names.len(), keys.len()), (ROUTES.len(), ROUTES.len()));
+    }
+
+    /// utoipa follows not every rule that serde renames by.
+    #[test]
+    fn every_member_and_every_parameter_of_a_query_is_in_camel_case() {
+        fn names<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+            match value {
+                Value::Object(members) => {
+                    found.extend(
+                        value["properties"]
+                            .as_object()
+                            .into_iter()
+                            .flat_map(|members| members.keys().map(String::as_str)),
+                    );
+                    found.extend(value["name"].as_str().filter(|_| value["in"] == "query"));
+                    members.values().for_each(|value| names(value, found));
+                }
+                Value::Array(values) => values.iter().for_each(|value| names(value, found)),
+                _ => {}
+            }
+        }
+        let document = serde_json::to_value(document()).unwrap();
+        let mut found = Vec::new();
+        names(&document, &mut found);
+        assert!(found.contains(&"minPrice") && found.contains(&"createdAt"));
+        let is_camel_case = |name: &&str| {
+            name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_alphanumeric())
+        };
+        found.retain(|name| !is_camel_case(name));
+        assert_eq!(found, Vec::<&str>::new());
     }
 }

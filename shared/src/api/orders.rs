@@ -280,3 +280,29 @@ impl From<&order::Order> for Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(status: Status) -> Option<Status> {
+        serde_json::from_str::<NextStatus>(&serde_json::to_string(&status).unwrap()).ok().map(Status::from)
+    }
+
+    #[test]
+    fn every_status_is_set_by_placing_by_cancelling_or_by_fulfilment_under_the_same_name() {
+        let others = [Status::Pending, Status::Cancelled];
+        for status in Status::ALL {
+            assert_eq!(next(*status), (!others.contains(status)).then_some(*status));
+        }
+    }
+
+    /// `orders-status` invalidates no product: what returns stock needs an endpoint that does.
+    #[test]
+    fn fulfilment_returns_no_stock() {
+        for status in Status::ALL.iter().filter_map(|status| next(*status)) {
+            let from = Status::ALL.iter().filter(|from| from.may_become(status) && from.restocks(status));
+            assert_eq!(from.collect::<Vec<_>>(), Vec::<&Status>::new(), "to {status:?}");
+        }
+    }
+}

@@ -332,7 +332,7 @@ pub struct ExportQuery {
 
 /// A line of an export.
 #[derive(Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "camelCase")]
 pub enum ExportLine {
     Product(Product),
     /// The last line of a complete export.
@@ -349,6 +349,7 @@ pub enum ExportLine {
         /// The last product sent, for `after` of the next request; null if there was none and the request named none.
         after: Option<Uuid>,
         /// The request's id in the logs.
+        #[serde(rename = "requestId")]
         request_id: String,
     },
 }

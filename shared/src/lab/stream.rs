@@ -28,7 +28,7 @@ pub enum Mode {
 
 /// A line of the reply.
 #[derive(Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(tag = "type", rename_all = "lowercase")]
 #[schema(as = LabLine)]
 pub enum Line {
     Row {
@@ -42,6 +42,7 @@ pub enum Line {
     /// The last line of an incomplete reply, with the type of a problem.
     Error {
         problem: &'static str,
+        #[serde(rename = "requestId")]
         request_id: String,
     },
 }

@@ -133,6 +133,13 @@ pub struct Item {
     pub unit_price: Money,
 }
 
+impl Item {
+    /// Units that did not come back.
+    const fn left(&self) -> u32 {
+        self.quantity - self.returned
+    }
+}
+
 impl Order {
     /// Takes units back after delivery: those of the lines, or all that are left. The units that then return to the stock.
     ///
@@ -142,24 +149,24 @@ impl Order {
         if self.status != Status::Delivered {
             return Err(ReturnError::NotDelivered(self.status));
         }
-        let left = |item: &Item| item.quantity - item.returned;
-        let units: Vec<(Uuid, u32)> = match lines {
-            Some(lines) => lines.to_vec(),
-            None => {
-                self.items.iter().map(|item| (item.product_id, left(item))).filter(|(_, units)| *units > 0).collect()
-            }
-        };
+        let units = lines.map_or_else(|| self.units_left(), <[_]>::to_vec);
         if units.is_empty() {
             return Err(ReturnError::NothingLeft);
         }
         let mut items = self.items.clone();
         for (product_id, quantity) in &units {
             let item = items.iter_mut().find(|item| item.product_id == *product_id);
-            let item = item.filter(|item| left(item) >= *quantity).ok_or(ReturnError::TooMany(*product_id))?;
+            let item = item.filter(|item| item.left() >= *quantity).ok_or(ReturnError::TooMany(*product_id))?;
             item.returned += quantity;
         }
         self.items = items;
         Ok(units)
+    }
+
+    /// Product and units of all that did not come back.
+    #[must_use]
+    pub fn units_left(&self) -> Vec<(Uuid, u32)> {
+        self.items.iter().map(|item| (item.product_id, item.left())).filter(|(_, units)| *units > 0).collect()
     }
 
     /// What these units cost, in the order's currency.
@@ -410,9 +417,11 @@ mod tests {
         }
         assert_eq!(order.take_back(Some(&[(seven, 2), (seven, 2)])), Err(ReturnError::TooMany(seven)));
         assert_eq!(order.take_back(Some(&[(seven, 1)])), Ok(vec![(seven, 1)]));
+        assert_eq!(order.units_left(), [(seven, 2), (eight, 1)]);
         let rest = order.take_back(None).unwrap();
         assert_eq!(rest, [(seven, 2), (eight, 1)]);
         assert_eq!(order.price_of(&rest), Money { amount: 600, currency: Currency::EUR });
+        assert_eq!(order.units_left(), []);
         assert_eq!(order.take_back(None), Err(ReturnError::NothingLeft));
         assert_eq!(order.take_back(Some(&[(eight, 1)])), Err(ReturnError::TooMany(eight)));
     }

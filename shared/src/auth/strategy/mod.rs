@@ -174,3 +174,60 @@ impl Validate for LoginRequest {
     /// The strategy validates its own members.
     fn validate_into(&self, (): &(), _: &mut dyn FnMut() -> garde::Path, _: &mut garde::Report) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{any::type_name, collections::BTreeSet, fs};
+
+    use super::*;
+
+    struct Declared {
+        type_name: &'static str,
+        name: &'static str,
+        /// The variables that only an OpenID provider has.
+        provider: Vec<&'static str>,
+    }
+
+    fn declared<S: LoginStrategy + Resource>() -> Declared {
+        let is_of_provider =
+            |name: &&str| ["_ISSUER", "_JWKS_URL", "_CLIENT_ID"].iter().any(|ending| name.ends_with(ending));
+        let variables = S::requirements().into_iter().flat_map(|needed| needed.environment.iter().copied());
+        Declared { type_name: type_name::<S>(), name: S::NAME, provider: variables.filter(is_of_provider).collect() }
+    }
+
+    macro_rules! all {
+        ($($strategy:ty,)+) => { [$(declared::<$strategy>()),+] };
+    }
+
+    /// The registry takes the first one of a name: a second would never be asked.
+    #[test]
+    fn every_way_to_log_in_has_its_own_name_and_every_provider_its_own_variables_in_order() {
+        let all = crate::for_each_login_strategy!(all);
+        assert_eq!(all.iter().map(|declared| declared.name).collect::<BTreeSet<_>>().len(), all.len());
+        for Declared { name, provider, .. } in all.iter().filter(|declared| !declared.provider.is_empty()) {
+            let own = ["ISSUER", "JWKS_URL", "CLIENT_ID"].map(|what| format!("SOUK_{}_{what}", name.to_uppercase()));
+            assert_eq!(*provider, own);
+        }
+    }
+
+    #[test]
+    fn every_strategy_and_every_provider_in_this_directory_is_listed() {
+        let all = crate::for_each_login_strategy!(all);
+        let mut count = 0;
+        for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/auth/strategy")).unwrap() {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().filter(|line| line.starts_with("impl") && !path.ends_with("mod.rs"));
+            for line in lines.filter(|line| line.contains("LoginStrategy for ") || line.contains("OpenIdProvider for "))
+            {
+                let (_, implementor) = line.rsplit_once(" for ").unwrap();
+                let implementor: String = implementor.chars().take_while(char::is_ascii_alphanumeric).collect();
+                let is_listed =
+                    |declared: &Declared| declared.type_name.split([':', '<', '>']).any(|name| name == implementor);
+                assert!(all.iter().any(is_listed), "{} has {implementor}, which is not listed", path.display());
+                count += 1;
+            }
+        }
+        assert!(count > all.len(), "{count}");
+    }
+}

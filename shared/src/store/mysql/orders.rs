@@ -56,7 +56,7 @@ pub async fn place(
         Ok(order) => order,
         Err(error) => return Ok(Err(error)),
     };
-    if !products::take(connection, &units(&order), now).await? {
+    if !products::take(connection, &order.units_left(), now).await? {
         // Under the lock that the price was read with, so it cannot be.
         return Err(sqlx::Error::RowNotFound.into());
     }
@@ -64,11 +64,6 @@ pub async fn place(
     let versions =
         offers.iter().map(|offer| offer.product_id).zip(versions.into_iter().map(|version: u64| version + 1));
     Ok(Ok((order, versions.collect())))
-}
-
-/// The units of an order that are sold.
-fn units(order: &Order) -> Vec<(Uuid, u32)> {
-    order.items.iter().map(|item| (item.product_id, item.quantity)).collect()
 }
 
 /// The order with this id, if it is in the scope.
@@ -165,20 +160,24 @@ async fn change(
     if !from.may_become(next) {
         return Ok(Changed::Refused(from));
     }
-    let (cancelled_by, reason) = cancellation.unzip();
-    (order.status, order.updated_at, order.cancel_reason) = (next, now, reason.flatten().map(str::to_owned));
+    (order.status, order.updated_at) = (next, now);
+    if let Some((_, reason)) = cancellation {
+        order.cancel_reason = reason.map(str::to_owned);
+    }
+    // Whatever becomes of a cancelled order, its cancellation stays on record.
     sqlx::query(
-        "UPDATE orders SET status = ?, cancelled_by = ?, cancel_reason = ?, version = version + 1, updated_at = ? WHERE id = ?",
+        "UPDATE orders SET status = ?, cancelled_by = COALESCE(?, cancelled_by), cancel_reason = ?, version = version + 1, \
+         updated_at = ? WHERE id = ?",
     )
     .bind(next.as_str())
-    .bind(cancelled_by)
+    .bind(cancellation.map(|(by, _)| by))
     .bind(&order.cancel_reason)
     .bind(now)
     .bind(id)
     .execute(work.connection())
     .await?;
     let product_versions = if from.restocks(next) {
-        products::put_back(work.connection(), &units(&order), now).await?
+        products::put_back(work.connection(), &order.units_left(), now).await?
     } else {
         Vec::new()
     };

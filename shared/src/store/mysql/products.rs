@@ -243,6 +243,9 @@ pub(super) async fn put_back(
     units: &[(Uuid, u32)],
     now: OffsetDateTime,
 ) -> Result<Vec<(Uuid, u64)>, sqlx::Error> {
+    if units.is_empty() {
+        return Ok(Vec::new());
+    }
     // In the order of their ids, as every transaction locks products.
     let mut query = QueryBuilder::new("SELECT id, version FROM products");
     push_ids(&mut query, units);
