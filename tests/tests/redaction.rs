@@ -13,6 +13,7 @@ use tests::{
     declared::declared,
     deployed::Deployed,
     people::{self, PASSWORD},
+    schema::Schemas,
 };
 use ureq::http::Method;
 
@@ -120,7 +121,17 @@ fn send_garbage(secrets: &mut Secrets) {
     let secret = format!("secret-{}", people::random());
     secrets.add(&secret);
     let address = format!("{secret}@souk.example");
-    for body in [
+    // Of each strategy, whatever it takes.
+    let schemas = Schemas::new(&Stage::get().openapi);
+    let strategies = schemas.alternatives(schemas.body("POST", "/v1/auth/login").unwrap());
+    let misplaced = strategies.into_iter().map(|strategy| {
+        let mut body = schemas.sample(strategy);
+        for (_, value) in body.as_object_mut().unwrap().iter_mut().filter(|(name, _)| *name != "strategy") {
+            *value = json!(secret);
+        }
+        body.to_string()
+    });
+    for body in misplaced.chain([
         format!(r#"{{"strategy":"email","email":"{address}","password":"{secret}""#),
         format!(r#"{{"strategy":"email","email":"{address}","password":{{"$ne":"{secret}"}}}}"#),
         format!(r#"{{"strategy":"{secret}","email":"{address}"}}"#),
@@ -128,7 +139,7 @@ fn send_garbage(secrets: &mut Secrets) {
         format!(r#"{{"strategy":"email","email":"{address}","password":"{secret}","{secret}":1}}"#),
         format!(r#"{{"strategy":"google","idToken":"{secret}.{secret}.{secret}","nonce":"{secret}"}}"#),
         secret.clone(),
-    ] {
+    ]) {
         let status = Call::post("/v1/auth/login").body("application/json", body.clone()).send().status;
         assert!((400..500).contains(&status), "{status} {body}");
     }

@@ -80,3 +80,15 @@ fn order(number: u32, products: u32, users: &[Uuid]) -> Result<SampleOrder> {
         updated_at: created_at + Duration::hours(i64::try_from(steps)? * 20),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_order_has_each_status() {
+        for status in Status::ALL {
+            assert!(FATES.iter().any(|(fate, _)| fate == status), "{status:?}");
+        }
+    }
+}
