@@ -13,11 +13,11 @@ use tests::{
 use ureq::http::Method;
 use uuid::Uuid;
 
-/// What becomes of a request that would violate a constraint.
+/// The answer to a request that would violate a constraint.
 enum Answer {
     /// It is refused before, with this status and problem.
     Refused(u16, &'static str, fn() -> Reply),
-    /// No request comes to it, for this reason; and what shows that.
+    /// No request reaches it, for this reason; and the proof.
     Unreachable(&'static str, fn()),
 }
 
@@ -55,7 +55,7 @@ const CONSTRAINTS: &[(&str, &str, &[Answer])] = &[
         &[
             Refused(422, "validation-failed", || move_on("lost")),
             Refused(422, "validation-failed", || move_on("")),
-            // One that there is, and that fulfilment does not set.
+            // A status, but none that fulfilment sets.
             Refused(422, "validation-failed", || move_on(Status::Cancelled.as_str())),
         ],
     ),
@@ -118,11 +118,11 @@ const BOUNDED_BY_TYPE: &[(&str, &str, &[Answer])] = &[
     ),
 ];
 
-/// What keeps a request's text within its column.
+/// The bound of a text that is kept in a column.
 enum Length {
     /// The property of a schema in the OpenAPI document, whose length is bounded.
     Bounded(&'static str, &'static str),
-    /// It is no request's text: it is this.
+    /// The text is this, and no request's.
     Ours(&'static str),
 }
 
@@ -255,7 +255,7 @@ fn sku_of_a_deleted_product() -> String {
     sku
 }
 
-/// What `query` finds on the stage, in its one column.
+/// The rows of a query with one column, on the stage.
 fn select(query: &'static str, parameter: &str) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -265,7 +265,7 @@ fn select(query: &'static str, parameter: &str) -> Vec<String> {
     })
 }
 
-/// No statement of the code deletes what others refer to.
+/// No statement of the code deletes rows that foreign keys refer to.
 fn rows_stay() {
     let stores = repository().join("shared/src/store/mysql");
     for file in fs::read_dir(stores).unwrap() {
@@ -331,9 +331,14 @@ fn units_come_back_to_a_full_shelf() {
     let _ = Call::post(format!("/v1/orders/{order}/cancel")).token(people::admin()).send().expect(200);
     let stock = Call::get(format!("/v1/products/{product}")).send().expect(200).json()["stock"].clone();
     assert_eq!(stock, MAX_RETURNED_STOCK);
+    for delta in [1, 1_000_000_000] {
+        let problem = adjust(&product, delta).expect_problem(422, "validation-failed");
+        assert_eq!(problem["errors"][0]["field"], "delta");
+    }
+    assert_eq!(adjust(&product, -1).expect(201).json()["stock"], MAX_RETURNED_STOCK - 1);
 }
 
-/// What is in one list and not in the other.
+/// The differences of two lists.
 fn differences<T: Ord + Debug>(found: &BTreeSet<T>, listed: &BTreeSet<T>) -> Vec<String> {
     let unlisted = found.difference(listed).map(|name| format!("{name:?} has no answer"));
     let gone = listed.difference(found).map(|name| format!("{name:?} is not in the database"));

@@ -272,7 +272,7 @@ fn key(user_id: Uuid, endpoint: &'static str, body: &Value) -> Key {
     Key { user_id, text: people::new_key(), endpoint, payload_hash, fencing_token: Ambient::system().id() }
 }
 
-/// Each of its statements, in the order of an order that is placed, confirmed and cancelled.
+/// Every statement of an order that is placed, confirmed and cancelled, and of the other keyed work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_release_before_places_and_cancels_orders_on_the_schema_of_this_one() {
     let shop = Shop::open().await;
@@ -324,7 +324,7 @@ async fn the_release_before_places_and_cancels_orders_on_the_schema_of_this_one(
     assert!(release_before::claim(&mut connection, &failing, now).await.unwrap());
     assert!(release_before::release(&mut connection, &failing).await.unwrap());
 
-    // This release reads what it wrote: items are called what their product is called.
+    // This release reads its rows: an item without a name has its product's.
     let read = request("GET /v1/orders/{id}", Some(order), (user, "customer"), "", &Value::Null);
     let found = body(&shop.function("orders-get").invoke(&read), 200);
     assert_eq!((&found["status"], &found["cancelReason"]), (&json!("cancelled"), &Value::Null));

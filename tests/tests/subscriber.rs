@@ -54,7 +54,7 @@ shared::consumer! {
 
 type ProbeNeeds = <Probe as Function>::Needs;
 
-/// What the consumer heard: the envelope's id, and the event.
+/// The events that the consumer has handled, each with the id of its envelope.
 static HEARD: Mutex<Vec<(Uuid, OrderStatusChanged)>> = Mutex::new(Vec::new());
 
 async fn handle(_: ProbeNeeds, delivery: Delivery<Probe>) -> Result<(), Failure> {

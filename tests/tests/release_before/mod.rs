@@ -1,7 +1,7 @@
-//! What the release before sends to MySQL: its statements as text, since its code is not here any more. It placed and cancelled orders
-//! before keys were part of the work's transaction, items had names, and events went to a topic.
+//! The MySQL statements of the release before, as text: its code is not here any more. Its idempotency keys are leased in a transaction of
+//! their own, its items have no names, and it sends commands to queues instead of events to the topic.
 //!
-//! Each release replaces this file with its own statements, when it is the one before.
+//! The next release replaces this file with the statements of this one.
 
 use sqlx::{MySqlConnection, Row, mysql::MySqlRow};
 use time::{Duration, OffsetDateTime};
@@ -24,7 +24,7 @@ pub struct Key {
     pub fencing_token: Uuid,
 }
 
-/// What a key said that was there already.
+/// The answer of a key that exists.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Existing {
     Completed { status: u16, body: String },
@@ -176,7 +176,7 @@ pub async fn find_product(connection: &mut MySqlConnection, id: Uuid) -> Result<
     Ok(Product { sku: row.try_get("sku")?, ..offer(&row)? })
 }
 
-/// What it read of a product that it locked.
+/// The columns that it reads of a locked product.
 fn offer(row: &MySqlRow) -> Result<Product> {
     Ok(Product {
         sku: String::new(),
@@ -398,7 +398,7 @@ pub async fn report(connection: &mut MySqlConnection, id: Uuid, user_id: Uuid, n
          WHERE id = ? AND (status = 'queued' OR (status = 'running' AND leased_until < ?))",
     );
     let started = started.bind(id).bind(now + LEASE).bind(id).bind(now).execute(&mut *connection).await?;
-    assert_eq!(started.rows_affected(), 1, "it is nobody else's");
+    assert_eq!(started.rows_affected(), 1, "it is free");
     let ended = sqlx::query(
         "UPDATE reports SET status = ?, result = ?, failure = ?, finished_at = ?, fencing_token = NULL, \
          leased_until = NULL WHERE id = ? AND status = 'running' AND fencing_token = ?",

@@ -70,12 +70,11 @@ pub async fn make(work: &mut UnitOfWork, new: NewAdjustment) -> Result<Result<Ad
     let (created_at, connection) = (work.now(), work.connection());
     let products = products::lock(connection, &[new.product_id]).await?;
     let Some((offer, version)) = products.into_iter().next() else { return Ok(Err(AdjustError::NotFound)) };
-    let Ok(stock) = u32::try_from(i64::from(offer.stock) + i64::from(new.delta)) else {
-        return Ok(Err(AdjustError::OutOfStock));
-    };
-    if stock > MAX_STOCK && new.delta > 0 {
+    let stock = i64::from(offer.stock) + i64::from(new.delta);
+    if stock > i64::from(MAX_STOCK) && new.delta > 0 {
         return Ok(Err(AdjustError::TooMany));
     }
+    let Ok(stock) = u32::try_from(stock) else { return Ok(Err(AdjustError::OutOfStock)) };
     products::set_stock(connection, new.product_id, stock, created_at).await?;
     let NewAdjustment { id, product_id, delta, reason, user_id } = new;
     let version = version + 1;

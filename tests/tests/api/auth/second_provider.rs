@@ -78,7 +78,7 @@ async fn a_second_openid_provider_is_a_declaration() {
         let refused = registry.authenticate(request(strategy, claims), &ambient).await.unwrap_err();
         assert_eq!(refused.problem(), Problem::InvalidCredentials, "{strategy} {claims}");
     }
-    // An account is its address: the other provider, and the same issuer under another name, find it.
+    // An identity is issuer and subject, whichever declaration verified it.
     let google = registry.authenticate(request("google", &for_google), &ambient).await.unwrap();
     assert_eq!(google.user_id, first.user_id);
     // Where it is not declared, there is no such way to log in.

@@ -1,7 +1,7 @@
-//! Orders and what becomes of their buyers. Orders outlive their buyer: disabling or deleting a user changes none of their orders, a
-//! buyer who is disabled or deleted cannot act any more, and staff still can.
+//! Statuses of orders × accounts of buyers. Orders outlive their buyer: disabling or deleting an account changes none of its orders. Its
+//! user is refused from then on; staff still has a way out of every status that is not final.
 //!
-//! The statuses and the ways between them are those of [`Status::next`]: a new status is tested without a change here.
+//! The state machine is [`Status::next`]: a new status is tested without a change here.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,9 +21,9 @@ use super::{advance, cancel, cancel_with, events, get, new_order, staff, stock};
 const UNITS: u64 = 5;
 const ORDERED: u64 = 2;
 
-/// What became of a buyer.
+/// The account of a buyer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Buyer {
+enum Account {
     Active,
     Disabled,
     Deleted,
@@ -50,17 +50,17 @@ fn way_to(status: Status) -> Vec<Status> {
     panic!("no order comes to be {status:?}");
 }
 
-/// An order in some status, and the way that staff is to take out of it.
+/// An order in some status, and the transition that staff is to make.
 struct Case {
     order: String,
     product: String,
     status: Status,
     way_out: Option<Status>,
-    /// As it was before anything became of its buyer.
+    /// Its JSON before its buyer's account changed.
     before: Value,
 }
 
-/// An order for each way out of each status, and one for each status that has none.
+/// An order for each transition, and one for each final status.
 fn cases(token: &str) -> Vec<Case> {
     let ways_out = |status: Status| match status.next() {
         [] => vec![(status, None)],
@@ -78,63 +78,63 @@ fn cases(token: &str) -> Vec<Case> {
     Status::ALL.iter().copied().flat_map(ways_out).map(case).collect()
 }
 
-/// What is left on the shelf of an order's product when the order has this status.
-fn left(status: Status) -> u64 {
+/// The stock of an order's product while the order has this status.
+fn stock_at(status: Status) -> u64 {
     if status.is_sold() { UNITS - ORDERED } else { UNITS }
 }
 
-fn become_of(id: &str, buyer: Buyer) {
-    match buyer {
-        Buyer::Active => {}
-        Buyer::Disabled => {
+fn change_account(id: &str, account: Account) {
+    match account {
+        Account::Active => {}
+        Account::Disabled => {
             let _ = people::manage(people::admin(), id, &json!({ "disabled": true })).expect(200);
         }
-        Buyer::Deleted => {
+        Account::Deleted => {
             let _ = Call::new(Method::DELETE, format!("/v1/users/{id}")).token(people::admin()).send().expect(204);
         }
     }
 }
 
-/// The buyer is let in again.
-fn undo(id: &str, buyer: Buyer) {
-    let _ = match buyer {
-        Buyer::Active => return,
-        Buyer::Disabled => people::manage(people::admin(), id, &json!({ "disabled": false })).expect(200),
-        Buyer::Deleted => Call::post(format!("/v1/users/{id}/restore")).token(people::admin()).send().expect(200),
+/// Enables or restores the account.
+fn restore_account(id: &str, account: Account) {
+    let _ = match account {
+        Account::Active => return,
+        Account::Disabled => people::manage(people::admin(), id, &json!({ "disabled": false })).expect(200),
+        Account::Deleted => Call::post(format!("/v1/users/{id}/restore")).token(people::admin()).send().expect(200),
     };
 }
 
-fn orders_outlive(buyer: Buyer) {
+fn orders_outlive(account: Account) {
     let email = people::register();
     let token = people::log_in(&email);
     let id = people::id_of(&token);
     let cases = cases(&token);
-    become_of(&id, buyer);
-    if buyer != Buyer::Active {
+    change_account(&id, account);
+    if account != Account::Active {
         people::wait_until_refused(&token);
     }
     for case in &cases {
         let Case { order, product, status, .. } = case;
-        // Nothing became of the order; and a buyer who is not let in changes nothing.
-        if buyer != Buyer::Active {
+        // The order is as it was, and its buyer is refused.
+        if account != Account::Active {
             assert_eq!([get(&token, order).status, cancel(&token, order).status], [403, 403], "{status:?}");
         }
         assert_eq!(get(staff(), order).expect(200).json(), case.before, "{status:?}");
-        assert_eq!(stock(product), left(*status), "{status:?}");
+        assert_eq!(stock(product), stock_at(*status), "{status:?}");
     }
     for case in &cases {
         let Case { order, product, status, way_out: Some(next), .. } = case else { continue };
         assert_eq!(move_on(order, *next).expect(200).json()["status"], next.as_str(), "from {status:?}");
-        assert_eq!(stock(product), left(*next), "from {status:?} to {next:?}");
+        assert_eq!(stock(product), stock_at(*next), "from {status:?} to {next:?}");
     }
-    // What was delivered comes back, whoever bought it.
+    // Returns are staff's, and need no buyer.
     for case in cases.iter().filter(|case| case.way_out.unwrap_or(case.status) == Status::Delivered) {
         let call = Call::post(format!("/v1/orders/{}/return", case.order)).token(staff()).key(&people::new_key());
         assert_eq!(call.json(json!({})).send().expect(201).json()["items"][0]["returned"], ORDERED);
         assert_eq!(stock(&case.product), UNITS);
     }
-    // A buyer who is let in again has them all.
-    undo(&id, buyer);
+    // An account that is enabled or restored has all of its orders.
+    restore_account(&id, account);
     let token = people::log_in(&email);
     let page = Call::get("/v1/orders?limit=100").token(&token).send().expect(200).json();
     assert_eq!(page["items"].as_array().unwrap().len(), cases.len());
@@ -157,31 +157,31 @@ fn from_every_status_an_order_comes_to_an_end() {
 
 #[test]
 fn staff_has_a_way_out_of_every_status_of_an_active_buyers_order() {
-    orders_outlive(Buyer::Active);
+    orders_outlive(Account::Active);
 }
 
 #[test]
 fn orders_outlive_a_buyer_who_is_disabled() {
-    orders_outlive(Buyer::Disabled);
+    orders_outlive(Account::Disabled);
 }
 
 #[test]
 fn orders_outlive_a_buyer_who_is_deleted() {
-    orders_outlive(Buyer::Deleted);
+    orders_outlive(Account::Deleted);
 }
 
-/// The consumers' own binaries, with queues of this test: a message that is given up would be in the dead-letter queue.
+/// The consumers' own binaries, with queues of this test: a message that they cannot process would be in its dead-letter queue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_to_orders_of_a_buyer_who_is_gone_is_told_to_nobody_and_is_no_dead_letter() {
-    for buyer in [Buyer::Disabled, Buyer::Deleted] {
+async fn events_of_orders_whose_buyer_is_gone_send_no_mail_and_are_no_dead_letters() {
+    for account in [Account::Disabled, Account::Deleted] {
         let email = people::register();
         let token = people::log_in(&email);
         let id = people::id_of(&token);
         let (cancelled, _) = new_order(&token);
         let (returned, _) = new_order(&token);
-        // Those of the time before are sent by the stage, at some time or other.
+        // Mails of the time before have arrived.
         let _ = (aws::wait_for_mail(&email, &cancelled), aws::wait_for_mail(&email, &returned));
-        become_of(&id, buyer);
+        change_account(&id, account);
         people::wait_until_refused(&token);
         let _ = move_on(&cancelled, Status::Cancelled).expect(200);
         for step in way_to(Status::Delivered) {
@@ -203,7 +203,7 @@ async fn what_happens_to_orders_of_a_buyer_who_is_gone_is_told_to_nobody_and_is_
             let variables = variables.each_ref().map(|(name, value)| (name.as_str(), value.clone()));
             let function = Function::start(consumer, &variables);
             for envelope in &told {
-                // A message of its own: the stage's consumer may be at work on the one that it copies.
+                // A copy with an id of its own: the stage's consumer may be at work on the original.
                 let mut envelope = envelope.clone();
                 envelope["id"] = json!(Ambient::system().id());
                 queue.send(&envelope.to_string());
@@ -211,13 +211,13 @@ async fn what_happens_to_orders_of_a_buyer_who_is_gone_is_told_to_nobody_and_is_
             queue
                 .drain(Duration::from_mins(1), async |batch| {
                     let reply = function.invoke(&event(batch));
-                    assert_eq!(reply["batchItemFailures"], json!([]), "{consumer}, {buyer:?}: {reply}");
+                    assert_eq!(reply["batchItemFailures"], json!([]), "{consumer}, {account:?}: {reply}");
                     reply
                 })
                 .await;
-            assert_eq!(dead.depth(), 0, "{consumer}, {buyer:?}");
+            assert_eq!(dead.depth(), 0, "{consumer}, {account:?}");
         }
         let mails = aws::mails(&email, &cancelled).len() + aws::mails(&email, &returned).len();
-        assert_eq!(mails, 2, "{buyer:?}: those of the two orders, from the time before");
+        assert_eq!(mails, 2, "{account:?}: those of the two orders, from the time before");
     }
 }

@@ -15,7 +15,7 @@ async fn cancellation(order: &str) -> Value {
 }
 
 #[tokio::test]
-async fn staff_cancels_anybodys_order_for_a_reason_that_is_kept_and_told_to_the_buyer() {
+async fn staff_cancels_any_order_for_a_reason_which_is_kept_and_told_to_the_buyer() {
     let email = people::register();
     let token = people::log_in(&email);
     let (id, product) = new_order(&token);
@@ -64,7 +64,7 @@ async fn a_buyer_needs_no_reason_and_is_told_nothing_of_a_cancellation_of_their_
 }
 
 #[test]
-fn an_order_of_somebody_else_is_not_there_for_a_customer_with_or_without_a_reason() {
+fn a_customer_cancels_no_order_of_another_user_with_or_without_a_reason() {
     let (owner, other) = (people::log_in(&people::register()), people::log_in(&people::register()));
     let (id, product) = new_order(&owner);
     for body in [json!({}), json!({ "reason": "I want it" })] {
@@ -75,7 +75,7 @@ fn an_order_of_somebody_else_is_not_there_for_a_customer_with_or_without_a_reaso
 }
 
 #[test]
-fn what_has_left_is_not_cancelled_by_staff_either() {
+fn a_shipped_order_is_not_cancelled_by_staff_either() {
     let token = people::log_in(&people::register());
     let (id, product) = new_order(&token);
     for status in ["confirmed", "shipped"] {
@@ -145,7 +145,7 @@ fn an_order_is_cancelled_where_the_stock_is_full_and_no_unit_is_lost() {
     assert_eq!(cancel(&token, &id).expect(200).json()["status"], "cancelled");
     assert_eq!(stock(&product), FULL + 2);
 
-    // More than can be put on sale: it can be sold and taken away, not filled up.
+    // Above the maximum, stock is sold and taken away, and not filled up.
     let _ = adjust(&product, 1).expect_problem(422, "validation-failed");
     let body = json!({ "lines": [{ "productId": product, "quantity": 1 }] });
     let _ = Call::post("/v1/orders").token(&token).key(&people::new_key()).json(body).send().expect(201);

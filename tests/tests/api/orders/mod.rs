@@ -206,9 +206,9 @@ fn an_order_that_became_dearer_than_the_buyer_has_seen_is_refused_and_frees_its_
     assert_eq!(order.json()["total"], json!({ "amount": 4000, "currency": "EUR" }));
     let again = place(&token, &key, &expecting(4000, "EUR")).expect(201);
     assert_eq!((again.header("idempotent-replayed"), &again.text), (Some("true"), &order.text));
-    // What the buyer has seen is part of the request.
+    // The expected total is part of the payload.
     let _ = place(&token, &key, &expecting(4001, "EUR")).expect_problem(422, "idempotency-key-reused");
-    // It became cheaper; or nothing was said.
+    // Cheaper than expected; and without an expectation.
     let cheaper = place(&token, &people::new_key(), &expecting(5000, "EUR")).expect(201).json();
     assert_eq!(cheaper["total"]["amount"], 4000);
     let _ = place(&token, &people::new_key(), &lines(&[(&product, 2)])).expect(201);

@@ -97,7 +97,7 @@ async fn units_come_back_by_line_until_none_are_left() {
     assert_eq!(get(&token, &id).expect(200).json(), second);
     assert_eq!((stock(&lantern), stock(&vase), stock(&other)), (9, 10, 5));
 
-    // All that is left: what came back before is not counted again.
+    // The rest: units that came back before are not counted again.
     let last = take_back(people::admin(), &id, &key, &json!({})).expect(201).json();
     assert_eq!(returned(&last, [&lantern, &vase]), [3, 1]);
     assert_eq!((stock(&lantern), stock(&vase)), (10, 10));
@@ -106,7 +106,7 @@ async fn units_come_back_by_line_until_none_are_left() {
 }
 
 #[test]
-fn only_what_was_delivered_comes_back_and_staff_takes_it() {
+fn only_delivered_orders_come_back_and_only_staff_takes_them() {
     let token = people::log_in(&people::register());
     let (id, product) = new_order(&token);
     let refused = |id: &str| {
