@@ -31,12 +31,12 @@ use uuid::Uuid;
 static ALONE: Mutex<()> = Mutex::const_new(());
 
 const STOCK: u32 = 5;
-/// Far below a lease, and far above what a request takes that waits for nothing.
-const AT_ONCE: Duration = Duration::from_secs(10);
+/// How soon another process is done with the key: far below a lease, and far above what a request takes that waits for nothing.
+const TAKEOVER_LIMIT: Duration = Duration::from_secs(10);
 /// A machine may be slow. The server's own limit, without one of the session's, is 50 s.
 const SLOW: Duration = Duration::from_secs(20);
 /// The longest that a test sends a request again which was told to come back.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A product, and one request that orders two units of it.
 struct Attempt {
@@ -137,7 +137,7 @@ fn persist(process: &Function, request: &Value) -> Value {
     loop {
         let reply = process.invoke(request);
         let Some(seconds) = reply["headers"]["retry-after"].as_str() else { return reply };
-        assert!(start.elapsed() < PATIENCE, "{reply}");
+        assert!(start.elapsed() < TIMEOUT, "{reply}");
         thread::sleep(Duration::from_secs(seconds.parse().unwrap()));
     }
 }
@@ -213,7 +213,7 @@ async fn a_request_whose_process_died_in_mid_transaction_is_done_at_once_by_anot
             let is_commit = statement == Command::Query("COMMIT".to_owned());
             // Nothing is left of a transaction that did not end.
             assert_eq!(is_replayed(&reply), is_commit && cut == Cut::BeforeReply, "{cut:?} {statement:?}");
-            assert!(took < AT_ONCE, "{cut:?} {statement:?}: {took:?}");
+            assert!(took < TAKEOVER_LIMIT, "{cut:?} {statement:?}: {took:?}");
             attempt.expect_once(&requests::id(&reply)).await;
             (deaths, slowest) = (deaths + 1, slowest.max(took));
             if is_commit {
@@ -268,7 +268,7 @@ async fn work_that_fails_frees_its_key_at_once() {
     for process in [&processes[0], &processes[1], &processes[0]] {
         let start = Instant::now();
         assert_eq!(outcome(&process.invoke(&request)), "409 out-of-stock");
-        assert!(start.elapsed() < AT_ONCE);
+        assert!(start.elapsed() < TAKEOVER_LIMIT);
     }
     assert_eq!(Function::start("products-stock", &[]).invoke(&requests::restock(&product, 1))["statusCode"], 201);
     let reply = processes[1].invoke(&request);

@@ -17,17 +17,17 @@ use tests::{
 use uuid::Uuid;
 
 /// The most lines of an order.
-const MOST: usize = 50;
+const MAX_LINES: usize = 50;
 /// The most statements before the reply to an order, or to a cancellation.
 const BOUND: usize = 9;
 /// How often a request is measured whose publishing took longer than it may: the relay has that event.
-const TRIES: u32 = 5;
+const MAX_ATTEMPTS: u32 = 5;
 
 /// As many products as an order has lines at most.
-static PRODUCTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..MOST).map(|_| people::new_product(1000)).collect());
+static PRODUCTS: LazyLock<Vec<String>> = LazyLock::new(|| (0..MAX_LINES).map(|_| people::new_product(1000)).collect());
 
 /// A function whose round trips are counted.
-struct Counted {
+struct CountedFunction {
     name: &'static str,
     function: Function,
     mysql: MysqlProxy,
@@ -45,7 +45,7 @@ struct Trips {
     sns: usize,
 }
 
-impl Counted {
+impl CountedFunction {
     fn start(name: &'static str) -> Self {
         let mysql = MysqlProxy::start();
         let (redis, redis_endpoint) = Proxy::before(&environment::required("SOUK_REDIS_ENDPOINT").unwrap());
@@ -61,7 +61,7 @@ impl Counted {
     /// Counts the round trips of a request that has an event: made several times, each with an effect of its own.
     fn publishing(&self, lines: usize, mut request: impl FnMut() -> Value) -> Trips {
         let _ = self.send(&request());
-        let mut tries = (0..TRIES).map(|_| self.send(&request()));
+        let mut tries = (0..MAX_ATTEMPTS).map(|_| self.send(&request()));
         let sent = tries.find(|sent| sent.statements().last().is_some_and(|last| is_mark(last)));
         drop(tries);
         self.trips(lines, &sent.expect("the event is published in time"), &request())
@@ -187,8 +187,9 @@ impl Orders {
 #[test]
 fn an_order_of_fifty_lines_takes_as_many_round_trips_as_one_of_a_single_line() {
     let buyer = Ambient::system().id();
-    let place = Counted::start("orders-place");
-    let [one, fifty] = [1, MOST].map(|lines| place.publishing(lines, || requests::place(buyer, &PRODUCTS[..lines], 1)));
+    let place = CountedFunction::start("orders-place");
+    let [one, fifty] =
+        [1, MAX_LINES].map(|lines| place.publishing(lines, || requests::place(buyer, &PRODUCTS[..lines], 1)));
     for trips in [&one, &fifty] {
         trips.expect_one_transaction_and_one_event();
         assert!(trips.before_reply.len() <= BOUND, "{trips:?}");
@@ -199,7 +200,7 @@ fn an_order_of_fifty_lines_takes_as_many_round_trips_as_one_of_a_single_line() {
 
 #[test]
 fn a_repeated_order_takes_four_statements_and_publishes_nothing() {
-    let place = Counted::start("orders-place");
+    let place = CountedFunction::start("orders-place");
     let request = requests::place(Ambient::system().id(), &PRODUCTS[..1], 1);
     let first = place.function.invoke(&request);
     assert!(is_good(&first), "{first}");
@@ -213,9 +214,9 @@ fn a_repeated_order_takes_four_statements_and_publishes_nothing() {
 
 #[test]
 fn a_cancellation_of_fifty_lines_takes_as_many_round_trips_as_one_of_a_single_line() {
-    let (cancel, orders) = (Counted::start("orders-cancel"), Orders::new());
+    let (cancel, orders) = (CountedFunction::start("orders-cancel"), Orders::new());
     let [one, fifty] =
-        [1, MOST].map(|lines| cancel.publishing(lines, || requests::cancel(orders.buyer, &orders.placed(lines))));
+        [1, MAX_LINES].map(|lines| cancel.publishing(lines, || requests::cancel(orders.buyer, &orders.placed(lines))));
     for trips in [&one, &fifty] {
         trips.expect_one_transaction_and_one_event();
         assert!(trips.before_reply.len() <= BOUND, "{trips:?}");
@@ -226,9 +227,9 @@ fn a_cancellation_of_fifty_lines_takes_as_many_round_trips_as_one_of_a_single_li
 
 #[test]
 fn a_return_of_fifty_lines_takes_as_many_round_trips_as_one_of_a_single_line() {
-    let (take_back, orders) = (Counted::start("orders-return"), Orders::new());
+    let (take_back, orders) = (CountedFunction::start("orders-return"), Orders::new());
     let [one, fifty] =
-        [1, MOST].map(|lines| take_back.publishing(lines, || requests::take_back(&orders.delivered(lines))));
+        [1, MAX_LINES].map(|lines| take_back.publishing(lines, || requests::take_back(&orders.delivered(lines))));
     for trips in [&one, &fifty] {
         trips.expect_one_transaction_and_one_event();
         assert_eq!((trips.before_reply.len(), trips.redis), (11, 1), "{trips:?}");
@@ -237,8 +238,8 @@ fn a_return_of_fifty_lines_takes_as_many_round_trips_as_one_of_a_single_line() {
 
 #[test]
 fn a_status_takes_six_statements_whatever_the_order_is() {
-    let (advance, orders) = (Counted::start("orders-status"), Orders::new());
-    for lines in [1, MOST] {
+    let (advance, orders) = (CountedFunction::start("orders-status"), Orders::new());
+    for lines in [1, MAX_LINES] {
         let trips = advance.publishing(lines, || requests::advance(&orders.placed(lines), "confirmed"));
         trips.expect_one_transaction_and_one_event();
         assert_eq!((trips.before_reply.len(), trips.redis), (6, 0), "{trips:?}");
@@ -247,7 +248,7 @@ fn a_status_takes_six_statements_whatever_the_order_is() {
 
 #[test]
 fn an_adjustment_of_the_stock_takes_seven_statements_and_publishes_nothing() {
-    let restock = Counted::start("products-stock");
+    let restock = CountedFunction::start("products-stock");
     let trips = restock.silent(1, || requests::restock(&PRODUCTS[0], 3));
     trips.expect_one_transaction();
     assert_eq!(trips.before_reply.len(), 7, "{trips:?}");

@@ -252,9 +252,9 @@ impl RuntimeApi {
         while let Some(head) = Head::read(&mut reader)? {
             let path: Vec<&str> = head.path.trim_start_matches('/').split('/').collect();
             if let ([_, "runtime", "invocation", id, "response"], true) = (&path[..], head.is_streamed) {
-                let is_whole = self.stream(id, &mut reader)?;
+                let is_complete = self.stream(id, &mut reader)?;
                 connection.write_all(response(202, "", "{}").as_bytes())?;
-                if is_whole {
+                if is_complete {
                     continue;
                 }
                 return leave(&connection, &mut reader);
