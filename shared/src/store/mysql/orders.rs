@@ -236,13 +236,17 @@ async fn lock(connection: &mut MySqlConnection, scope: Scope, id: Uuid) -> Resul
 
 fn select(scope: Scope) -> QueryBuilder<MySql> {
     let mut query = QueryBuilder::new("");
-    push_select(&mut query, scope);
+    push_select(&mut query, scope, None);
     query
 }
 
 /// `SELECT … WHERE` what is in the scope; more conditions can be added.
-fn push_select(query: &mut QueryBuilder<MySql>, scope: Scope) {
-    query.push("SELECT ").push(COLUMNS).push(" FROM orders WHERE ");
+fn push_select(query: &mut QueryBuilder<MySql>, scope: Scope, index: Option<&str>) {
+    query.push("SELECT ").push(COLUMNS).push(" FROM orders");
+    if let Some(index) = index {
+        query.push(" FORCE INDEX (").push(index).push(")");
+    }
+    query.push(" WHERE ");
     match scope {
         Scope::Own(owner) => query.push("user_id = ").push_bind(owner.user_id()),
         Scope::Everybody => query.push("TRUE"),
@@ -250,7 +254,13 @@ fn push_select(query: &mut QueryBuilder<MySql>, scope: Scope) {
 }
 
 fn push_list(query: &mut QueryBuilder<MySql>, scope: Scope, status: Option<Status>, after: Option<Uuid>, limit: u32) {
-    push_select(query, scope);
+    // Named, since an intersection of two indexes would be sorted.
+    let index = match (scope, status) {
+        (Scope::Own(_), _) => Some("orders_of_user"),
+        (Scope::Everybody, Some(_)) => Some("orders_by_status"),
+        (Scope::Everybody, None) => None,
+    };
+    push_select(query, scope, index);
     if let Some(status) = status {
         query.push(" AND status = ").push_bind(status.as_str());
     }
