@@ -167,6 +167,29 @@ pub trait Destination: Send + Sync {
 /// The most entries of one call.
 const MAX_BATCH_ENTRIES: usize = 10;
 
+/// A batch as it is sent: the id of each entry, and its body.
+type Entries = Vec<(String, String)>;
+
+/// The entries that were taken, and those that were not with a reason.
+type BatchOutput = (Vec<String>, Vec<(String, Option<String>)>);
+
+/// Sends messages in as many calls as they need, each message with its own result.
+async fn in_batches<M, F>(messages: &[&M], mut call: impl FnMut(Entries) -> F + Send) -> Sent
+where
+    M: BatchEntry,
+    F: Future<Output = Result<BatchOutput, SendError>> + Send,
+{
+    let mut sent = Vec::with_capacity(messages.len());
+    for batch in messages.chunks(MAX_BATCH_ENTRIES) {
+        let entries = batch.iter().map(|message| (entry_id(message.id()), message.envelope().to_owned())).collect();
+        sent.extend(match call(entries).await {
+            Ok((taken, failed)) => results(batch, &taken, &failed),
+            Err(error) => every(batch, &error),
+        });
+    }
+    sent
+}
+
 /// The same error for each of the messages.
 fn every<M: BatchEntry>(messages: &[&M], error: &SendError) -> Sent {
     messages.iter().map(|message| (message.id(), Err(error.clone()))).collect()

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::{BatchEntry, Destination, MAX_BATCH_ENTRIES, OutboxMessage, SendError, Sent, entry_id, every, results};
+use super::{BatchEntry, BatchOutput, Destination, Entries, OutboxMessage, SendError, Sent, in_batches};
 use crate::{
     aws::Aws,
     boxed,
@@ -98,24 +98,13 @@ impl<Q: QueueContract> Destination for Queue<Q> {
         fields(otel.kind = "producer", messaging.system = "aws_sqs", messaging.destination.name = Q::NAME)
     )]
     async fn send_all<M: BatchEntry>(&self, messages: &[&M]) -> Sent {
-        let mut sent = Vec::with_capacity(messages.len());
-        for batch in messages.chunks(MAX_BATCH_ENTRIES) {
-            let entries = batch.iter().map(|message| (entry_id(message.id()), message.envelope().to_owned())).collect();
-            sent.extend(match self.sender.send(entries).await {
-                Ok((taken, failed)) => results(batch, &taken, &failed),
-                Err(error) => every(batch, &error),
-            });
-        }
-        sent
+        in_batches(messages, |entries| self.sender.send(entries)).await
     }
 }
 
-/// The entries that were taken, and those that were not with a reason.
-pub(super) type BatchOutput = (Vec<String>, Vec<(String, Option<String>)>);
-
 impl Sender {
     #[boxed]
-    async fn send(&self, messages: Vec<(String, String)>) -> Result<BatchOutput, SendError> {
+    async fn send(&self, messages: Entries) -> Result<BatchOutput, SendError> {
         let mut request = self.client().await.send_message_batch().queue_url(&*self.url);
         for (id, body) in messages {
             let entry = SendMessageBatchRequestEntry::builder().id(id).message_body(body).build();

@@ -10,8 +10,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::{
-    BatchEntry, Destination, EnvelopeHeader, Event, MAX_BATCH_ENTRIES, OutboxMessage, SendError, Sent, entry_id, every,
-    queue::BatchOutput, results,
+    BatchEntry, BatchOutput, Destination, Entries, EnvelopeHeader, Event, OutboxMessage, SendError, Sent, in_batches,
 };
 use crate::{
     aws::Aws,
@@ -114,21 +113,13 @@ impl Destination for Topic {
         fields(otel.kind = "producer", messaging.system = "aws.sns", messaging.destination.name = EVENTS)
     )]
     async fn send_all<M: BatchEntry>(&self, messages: &[&M]) -> Sent {
-        let mut sent = Vec::with_capacity(messages.len());
-        for batch in messages.chunks(MAX_BATCH_ENTRIES) {
-            let entries = batch.iter().map(|message| (entry_id(message.id()), message.envelope().to_owned())).collect();
-            sent.extend(match self.publish(entries).await {
-                Ok((taken, failed)) => results(batch, &taken, &failed),
-                Err(error) => every(batch, &error),
-            });
-        }
-        sent
+        in_batches(messages, |entries| self.publish(entries)).await
     }
 }
 
 impl Topic {
     #[boxed]
-    async fn publish(&self, messages: Vec<(String, String)>) -> Result<BatchOutput, SendError> {
+    async fn publish(&self, messages: Entries) -> Result<BatchOutput, SendError> {
         let mut request = self.client().await.publish_batch().topic_arn(&*self.arn);
         for (id, envelope) in messages {
             let mut entry = PublishBatchRequestEntry::builder().id(id);
